@@ -1,0 +1,1 @@
+//! The Arc that wakes Sentinels and lets them act.

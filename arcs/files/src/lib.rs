@@ -1,0 +1,1 @@
+//! The files Arc: reading and writing inside a granted folder.

@@ -1,0 +1,1 @@
+//! What an Arc is written with: serving MCP, who calls, calling other tools, readiness, errors.

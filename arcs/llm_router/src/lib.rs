@@ -1,0 +1,1 @@
+//! The LLM router: one door to every model.

@@ -1,0 +1,1 @@
+//! luca-shell and luca-run: the command line of llmbasedos.

@@ -1,0 +1,1 @@
+//! The Arc that writes SEO mini-sites.

@@ -1,0 +1,1 @@
+//! The Arc that serves the finished mini-sites.

@@ -1,0 +1,160 @@
+//! What is spoken on `init.sock` and on the control channel that the gateway inherits: JSON-RPC 2.0, a message a line.
+//!
+//! | method | params | result |
+//! | --- | --- | --- |
+//! | [`SERVICES`] | – | `[ServiceInfo]`, in start order |
+//! | [`START`], [`STOP`], [`RESTART`] | [`ByName`] | the service's [`ServiceInfo`] once that is done |
+//! | [`LOGS`] | [`LogQuery`] | `[LogLine]`; with `follow`, then a [`LOG`] notification for each new line |
+//!
+//! On the control channel init also notifies unasked: [`ARC_ADDED`] for each Arc, at once for those that are there and
+//! later for those that appear, with the listening socket on which that Arc will call the gateway attached to the
+//! message (`SCM_RIGHTS`), and [`ARC_REMOVED`] when its manifest is gone.
+
+use serde::{Deserialize, Serialize};
+
+use crate::values::Name;
+
+/// All services.
+pub const SERVICES: &str = "services";
+/// Starts a service.
+pub const START: &str = "start";
+/// Stops a service; it stays stopped until it is started.
+pub const STOP: &str = "stop";
+/// Stops a service and starts it again.
+pub const RESTART: &str = "restart";
+/// The last lines that services wrote.
+pub const LOGS: &str = "logs";
+/// Notification: a line that a service wrote.
+pub const LOG: &str = "log";
+/// Notification: there is an Arc; params are [`ArcAdded`].
+pub const ARC_ADDED: &str = "arc.added";
+/// Notification: an Arc is gone; params are [`ByName`].
+pub const ARC_REMOVED: &str = "arc.removed";
+
+/// Names of the descriptors that a service inherits (`LISTEN_FDNAMES`).
+pub mod fd {
+    /// An Arc's own MCP socket, listening.
+    pub const MCP: &str = "mcp";
+    /// The gateway's UNIX socket, listening.
+    pub const GATEWAY: &str = "gateway.sock";
+    /// The control channel of init: a connected UNIX stream socket.
+    pub const CONTROL: &str = "control";
+}
+
+/// Environment variables that init sets for a service, beside `LISTEN_FDS`, `LISTEN_PID`, `LISTEN_FDNAMES`,
+/// `NOTIFY_SOCKET` and `RUST_LOG`.
+pub mod env {
+    /// The Arc's name.
+    pub const NAME: &str = "ARC_NAME";
+    /// Where `/data` of the manifest's paths lies for this process: `/data` in a cage.
+    pub const DATA: &str = "ARC_DATA";
+    /// The socket on which the Arc calls the gateway.
+    pub const GATEWAY: &str = "MCP_GATEWAY";
+    /// The Arc's settings from the system configuration, a TOML file. Absent where there are none.
+    pub const SETTINGS: &str = "ARC_SETTINGS";
+    /// Milliseconds without a call after which the Arc exits. Absent: never.
+    pub const IDLE_EXIT_MS: &str = "ARC_IDLE_EXIT_MS";
+}
+
+/// Params that name a service.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ByName {
+    /// The service.
+    pub name: Name,
+}
+
+/// Params of [`LOGS`].
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LogQuery {
+    /// One service; `None`: all of them.
+    #[serde(default)]
+    pub name: Option<Name>,
+    /// How many of the last lines, [`LogQuery::DEFAULT_LINES`] unless stated.
+    #[serde(default)]
+    pub lines: Option<u32>,
+    /// Whether to go on with each new line.
+    #[serde(default)]
+    pub follow: bool,
+}
+
+impl LogQuery {
+    /// How many lines are answered unless stated.
+    pub const DEFAULT_LINES: u32 = 100;
+}
+
+/// A line that a service wrote.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogLine {
+    /// The service, or `init` itself.
+    pub service: Name,
+    /// When, in milliseconds since 1970.
+    pub time_ms: u64,
+    /// What, without the line's end.
+    pub text: String,
+}
+
+/// Params of [`ARC_ADDED`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ArcAdded {
+    /// Its `arc.toml`, as init read it.
+    pub manifest: String,
+    /// The path of the socket on which it answers.
+    pub socket: String,
+}
+
+/// How a service is doing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServiceInfo {
+    /// Its name.
+    pub name: Name,
+    /// What it does.
+    pub description: String,
+    /// Its version.
+    pub version: String,
+    /// Its state.
+    pub state: ServiceState,
+    /// Why, where there is something to say: the last failure, or what the service itself reported (`STATUS=`).
+    pub reason: Option<String>,
+    /// Its process, while it has one.
+    pub pid: Option<u32>,
+    /// Since when it is in this state, in milliseconds since 1970.
+    pub since_ms: u64,
+    /// How often it was started again because it had failed.
+    pub restarts: u32,
+}
+
+/// The states of a service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ServiceState {
+    /// Not running, and nothing will start it but a person.
+    Stopped,
+    /// Not running; the next connection to its socket starts it.
+    Listening,
+    /// Waits for the services that it comes after.
+    Waiting,
+    /// Started, not ready yet.
+    Starting,
+    /// Ready.
+    Running,
+    /// Asked to stop.
+    Stopping,
+    /// Failed; will be started again in a moment.
+    Backoff,
+    /// Failed too often, or cannot be started at all; the reason says why.
+    Failed,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_query_may_be_empty() {
+        let query: LogQuery = serde_json::from_str("{}").expect("all is optional");
+        assert_eq!(query, LogQuery::default());
+        assert!(serde_json::from_str::<LogQuery>(r#"{"line": 3}"#).is_err());
+    }
+}

@@ -1,0 +1,32 @@
+//! Every file format and control message of llmbasedos.
+//!
+//! Pure: text and bytes in, typed values or [`Problems`] out. Nothing here opens a file, asks the clock or
+//! knows of an async runtime, so that PID 1, the gateway, the Arcs and the tools share one definition.
+//!
+//! | file | type |
+//! | --- | --- |
+//! | `arc.toml` | [`Manifest`] |
+//! | `llmbasedos.toml` | [`SystemConfig`] |
+//! | `<sentinel>.toml` | [`Sentinel`] |
+//! | `<quest>.toml` | [`Quest`] |
+//! | `init.sock` | [`control`] |
+//! | `_meta` of a tool call | [`caller`] |
+
+pub mod caller;
+mod config;
+pub mod control;
+mod document;
+mod manifest;
+pub mod paths;
+mod problem;
+mod quest;
+mod sentinel;
+mod values;
+
+pub use config::SystemConfig;
+pub use document::{Document, Place, Section, TomlValue, nearest};
+pub use manifest::{Acts, Activation, Cage, Manifest, Mount, MountMode, Origin, Restart, ToolRules, Transport};
+pub use problem::{Problem, Problems};
+pub use quest::{Quest, Step};
+pub use sentinel::{Autonomy, Sentinel, Trigger};
+pub use values::{ByteSize, HostPort, InvalidValue, Label, Name, Span, ToolName, ToolPattern};

@@ -1,0 +1,59 @@
+//! Where things lie, relative to a data folder and a run folder. In the image these are `/data` and `/run`; in
+//! developer mode `<data>` and `<data>/run`.
+
+use std::path::{Path, PathBuf};
+
+/// The gateway's socket: `<run>/mcp/gateway.sock`.
+#[must_use]
+pub fn gateway_socket(run: &Path) -> PathBuf {
+    run.join("mcp/gateway.sock")
+}
+
+/// The socket on which an Arc answers: `<run>/mcp/<arc>.sock`.
+#[must_use]
+pub fn arc_socket(run: &Path, arc: &str) -> PathBuf {
+    run.join("mcp").join(format!("{arc}.sock"))
+}
+
+/// The socket on which an Arc calls the gateway: `<run>/callers/<arc>.sock`.
+#[must_use]
+pub fn caller_socket(run: &Path, arc: &str) -> PathBuf {
+    run.join("callers").join(format!("{arc}.sock"))
+}
+
+/// The socket of init: `<run>/init.sock`.
+#[must_use]
+pub fn init_socket(run: &Path) -> PathBuf {
+    run.join("init.sock")
+}
+
+/// An Arc's own folder: `<data>/arcs/<arc>`.
+#[must_use]
+pub fn arc_data(data: &Path, arc: &str) -> PathBuf {
+    data.join("arcs").join(arc)
+}
+
+/// The finished mini-sites: `<data>/sites`.
+#[must_use]
+pub fn sites(data: &Path) -> PathBuf {
+    data.join("sites")
+}
+
+/// The manifests that the owner adds: `<data>/arcs.d`.
+#[must_use]
+pub fn user_manifests(data: &Path) -> PathBuf {
+    data.join("arcs.d")
+}
+
+/// The Sentinels and Quests: `<data>/quests`.
+#[must_use]
+pub fn quests(data: &Path) -> PathBuf {
+    data.join("quests")
+}
+
+/// The file that names the gateway's socket of the system that a developer started last, so that `luca-*` find it
+/// from any folder: `<cache>/llmbasedos/gateway`. `cache` is `$XDG_CACHE_HOME` or `~/.cache`.
+#[must_use]
+pub fn last_gateway(cache: &Path) -> PathBuf {
+    cache.join("llmbasedos/gateway")
+}

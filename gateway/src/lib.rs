@@ -1,0 +1,1 @@
+//! The one door: knows who calls, decides, and writes it down.

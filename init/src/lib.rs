@@ -1,0 +1,1 @@
+//! PID 1: starts every other process, keeps it running, and never dies.
