@@ -54,7 +54,8 @@ fn names<T>(root: &Section<'_>, key: &str, map: BTreeMap<String, T>) -> BTreeMap
 impl TomlValue for SocketAddr {
     fn read(value: &DeValue<'_>, place: &Place<'_>) -> Option<Self> {
         from_text(value, place, |text| {
-            text.parse().map_err(|_| InvalidValue(format!("must be ADDRESS:PORT such as \"127.0.0.1:8000\", not {text:?}")))
+            text.parse()
+                .map_err(|_| InvalidValue(format!("must be ADDRESS:PORT such as \"127.0.0.1:8000\", not {text:?}")))
         })
     }
 }
@@ -66,7 +67,8 @@ mod tests {
     #[test]
     fn a_later_file_wins_arc_by_arc() {
         let first = SystemConfig::parse("a", "[arcs.kv]\nsize = 1\n[arcs.llm_router]\nx = 1").expect("sound");
-        let later = SystemConfig::parse("b", "[listen]\ngateway = \"127.0.0.1:9\"\n[arcs.kv]\nother = 2").expect("sound");
+        let later =
+            SystemConfig::parse("b", "[listen]\ngateway = \"127.0.0.1:9\"\n[arcs.kv]\nother = 2").expect("sound");
         let both = first.overridden_by(later);
         let kv = &both.arcs[&"kv".parse().expect("a name")];
         assert_eq!(kv.to_string(), "other = 2\n");
@@ -75,7 +77,8 @@ mod tests {
 
     #[test]
     fn problems_name_the_key() {
-        let problems = SystemConfig::parse("llmbasedos.toml", "[listen]\ngateway = \"everywhere\"\n[arc.kv]\n").expect_err("two");
+        let problems =
+            SystemConfig::parse("llmbasedos.toml", "[listen]\ngateway = \"everywhere\"\n[arc.kv]\n").expect_err("two");
         let expected = "\
 llmbasedos.toml:2: listen.gateway: must be ADDRESS:PORT such as \"127.0.0.1:8000\", not \"everywhere\"
 llmbasedos.toml:3: arc: unknown key. Close to it: arcs";

@@ -29,11 +29,7 @@ impl<'s> Document<'s> {
     ///
     /// # Errors
     /// All problems of the file: syntax, missing and unknown keys, wrong types, values out of bounds.
-    pub fn read<T>(
-        file: &str,
-        source: &'s str,
-        read: impl FnOnce(&Section<'_>) -> Option<T>,
-    ) -> Result<T, Problems> {
+    pub fn read<T>(file: &str, source: &'s str, read: impl FnOnce(&Section<'_>) -> Option<T>) -> Result<T, Problems> {
         let document = Document { file: file.to_owned(), source, problems: RefCell::default() };
         let (table, errors) = DeTable::parse_recoverable(source);
         for error in &errors {

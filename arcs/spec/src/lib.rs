@@ -25,7 +25,7 @@ mod values;
 
 pub use config::SystemConfig;
 pub use document::{Document, Place, Section, TomlValue, nearest};
-pub use manifest::{Acts, Activation, Cage, Manifest, Mount, MountMode, Origin, Restart, ToolRules, Transport};
+pub use manifest::{Activation, Acts, Cage, Manifest, Mount, MountMode, Origin, Restart, ToolRules, Transport};
 pub use problem::{Problem, Problems};
 pub use quest::{Quest, Step};
 pub use sentinel::{Autonomy, Sentinel, Trigger};

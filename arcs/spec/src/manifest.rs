@@ -338,7 +338,10 @@ arcs/weather.toml:14: cage.mounts[0].path: must be an absolute path without \"..
     fn a_listener_is_for_the_system_alone() {
         let source = format!("{SMALL}listen = [\"http\"]\ncontrol = true\n");
         let message = problems(&source, Origin::User);
-        assert!(message.contains("weather.toml:6: listen:") && message.contains("weather.toml:7: control:"), "{message}");
+        assert!(
+            message.contains("weather.toml:6: listen:") && message.contains("weather.toml:7: control:"),
+            "{message}"
+        );
         assert!(Manifest::parse("weather.toml", &source, Origin::System).is_ok());
     }
 

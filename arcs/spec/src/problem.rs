@@ -57,7 +57,8 @@ impl Problems {
         for problem in &self.list {
             let span = self.within(&problem.span);
             let annotation = AnnotationKind::Primary.span(span).label(problem.message.as_str());
-            group = group.element(Snippet::source(self.source.as_str()).path(self.file.as_str()).annotation(annotation));
+            group =
+                group.element(Snippet::source(self.source.as_str()).path(self.file.as_str()).annotation(annotation));
         }
         renderer.decor_style(DecorStyle::Unicode).render(&[group])
     }
