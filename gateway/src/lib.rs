@@ -1,1 +1,38 @@
 //! The one door: knows who calls, decides, and writes it down.
+//!
+//! | module | what it does |
+//! | --- | --- |
+//! | `inherit`, `control` | what init hands over and tells: sockets, Arcs, services |
+//! | `listener`, `link`, `frame` | how bytes come in and become messages |
+//! | `session`, `request`, `mcp`, `dialect` | one connection; which request means what |
+//! | `gateway` | the way of one call: `identity` → `registry` → `policy` → `run` → `arc` → `audit` |
+//! | `arc`, `catalogue`, `schema`, `outcome`, `notice` | one Arc, its tools, its results, its progress |
+//! | `own` | the gateway's own tools: `system.*`, `arc.list`, `licence.check` |
+
+mod arc;
+mod audit;
+mod catalogue;
+mod control;
+mod dialect;
+mod frame;
+mod gateway;
+mod identity;
+mod inherit;
+mod link;
+mod listener;
+mod mcp;
+mod message;
+mod notice;
+mod outcome;
+mod own;
+mod policy;
+mod registry;
+mod request;
+mod run;
+mod schema;
+mod serve;
+mod session;
+
+pub use audit::{Broken, verify};
+pub use inherit::{Inherited, NotInherited};
+pub use serve::{Settings, StartError, run};

@@ -17,6 +17,15 @@ pub const CALLER_KEY: &str = "llmbasedos/caller";
 /// The key in `_meta` of a result with `isError` that holds a [`Failure`].
 pub const FAILURE_KEY: &str = "llmbasedos/failure";
 
+/// The notification by which an Arc tells the gateway that it is about to exit (it was idle, or it is asked to stop): the
+/// gateway sends nothing more on that connection, and closes its sending half once every call on it is answered. The
+/// Arc exits when it reads that end, so that no call is lost.
+pub const DRAINING: &str = "notifications/llmbasedos/draining";
+
+/// The key in `_meta` of a progress notification whose `message` is not a stage but the next piece of a text that is
+/// being written (`true`), to be shown as it comes.
+pub const STREAM_KEY: &str = "llmbasedos/stream";
+
 /// Who calls, in which run, and what that run has touched.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Caller {

@@ -8,7 +8,9 @@
 //!
 //! On the control channel init also notifies unasked: [`ARC_ADDED`] for each Arc, at once for those that are there and
 //! later for those that appear, with the listening socket on which that Arc will call the gateway attached to the
-//! message (`SCM_RIGHTS`), and [`ARC_REMOVED`] when its manifest is gone.
+//! message (`SCM_RIGHTS`), and [`ARC_REMOVED`] when its manifest is gone. [`SERVICE_STATE`] tells each change of a
+//! service's state: a connection to the socket of a service that is stopped or has failed would wait for ever, so the
+//! gateway answers for it.
 
 use serde::{Deserialize, Serialize};
 
@@ -30,6 +32,8 @@ pub const LOG: &str = "log";
 pub const ARC_ADDED: &str = "arc.added";
 /// Notification: an Arc is gone; params are [`ByName`].
 pub const ARC_REMOVED: &str = "arc.removed";
+/// Notification: a service changed its state; params are its [`ServiceInfo`].
+pub const SERVICE_STATE: &str = "service.state";
 
 /// Names of the descriptors that a service inherits (`LISTEN_FDNAMES`).
 pub mod fd {

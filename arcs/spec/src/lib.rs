@@ -25,8 +25,8 @@ mod values;
 
 pub use config::SystemConfig;
 pub use document::{Document, Place, Section, TomlValue, nearest};
-pub use manifest::{Activation, Acts, Cage, Manifest, Mount, MountMode, Origin, Restart, ToolRules, Transport};
+pub use manifest::{Activation, Acts, Cage, Manifest, Mount, MountMode, Origin, Ready, Restart, ToolRules, Transport};
 pub use problem::{Problem, Problems};
 pub use quest::{Quest, Step};
 pub use sentinel::{Autonomy, Sentinel, Trigger};
-pub use values::{ByteSize, HostPort, InvalidValue, Label, Name, Span, ToolName, ToolPattern};
+pub use values::{ByteSize, HostPort, InvalidValue, Label, Name, Span, ToolName, ToolPattern, parse_duration};

@@ -35,6 +35,8 @@ pub struct Manifest {
     pub activation: Activation,
     /// How the gateway speaks to it.
     pub transport: Transport,
+    /// What says that it is ready.
+    pub ready: Ready,
     /// Services that are started before it and stopped after it.
     pub after: Vec<Name>,
     /// How long it may be idle before it exits by itself; `None`: for ever.
@@ -83,6 +85,15 @@ pub enum Transport {
     Stdio,
     /// Not at all: it offers no tools (a model server, the gateway itself).
     None,
+}
+
+/// What says that a service is ready.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ready {
+    /// Its own `READY=1` on `NOTIFY_SOCKET` (sd_notify). The default of what inherits a socket of ours.
+    Notify,
+    /// That its program was started: for programs that know nothing of sd_notify. The default of the others.
+    Exec,
 }
 
 /// Whether a service is started again when it ends by itself.
@@ -153,6 +164,7 @@ pub enum MountMode {
 
 choice!(Activation, "boot" => Activation::Boot, "on-demand" => Activation::OnDemand);
 choice!(Transport, "socket" => Transport::Socket, "stdio" => Transport::Stdio, "none" => Transport::None);
+choice!(Ready, "notify" => Ready::Notify, "exec" => Ready::Exec);
 choice!(Restart, "always" => Restart::Always, "on-failure" => Restart::OnFailure, "never" => Restart::Never);
 choice!(Acts, "none" => Acts::None, "local" => Acts::Local, "world" => Acts::World);
 choice!(MountMode, "ro" => MountMode::Ro, "rw" => MountMode::Rw);
@@ -178,13 +190,17 @@ impl Manifest {
         let exec = root.required::<Vec<String>>("exec");
         let cage = root.section("cage", Cage::read).unwrap_or_default();
         let namespace = root.optional("namespace").or_else(|| name.clone());
+        let transport = root.or("transport", Transport::Socket);
+        let control = root.or("control", false);
+        let ready = if transport == Transport::Socket || control { Ready::Notify } else { Ready::Exec };
         let manifest = Self {
             version: version.unwrap_or_default(),
             description: description.unwrap_or_default(),
             exec: exec.unwrap_or_default(),
             env: root.section("env", |env| Some(env.entries())).unwrap_or_default(),
             activation: root.or("activation", Activation::OnDemand),
-            transport: root.or("transport", Transport::Socket),
+            transport,
+            ready: root.or("ready", ready),
             after: root.or("after", Vec::new()),
             idle_exit: root.optional("idle_exit"),
             start_timeout: root.or("start_timeout", START_TIMEOUT),
@@ -196,7 +212,7 @@ impl Manifest {
             timeout: root.or("timeout", CALL_TIMEOUT),
             tools: root.named_sections("tools", |_, tool| Some(ToolRules::read(tool))),
             listen: root.or("listen", Vec::new()),
-            control: root.or("control", false),
+            control,
             cage,
             namespace: namespace?,
             name: name?,
@@ -301,6 +317,19 @@ exec = ["/opt/weather"]
         assert_eq!(manifest.returns, Label::Untrusted);
         assert!(manifest.calls.is_empty() && !manifest.may_call("kv.get"));
         assert_eq!(manifest.cage, Cage::default());
+    }
+
+    #[test]
+    fn only_what_inherits_a_socket_of_ours_is_expected_to_say_that_it_is_ready() {
+        let ready = |more: &str| {
+            let source = format!("{SMALL}activation = \"boot\"\n{more}");
+            Manifest::parse("weather.toml", &source, Origin::System).expect("sound").ready
+        };
+        assert_eq!(ready(""), Ready::Notify);
+        assert_eq!(ready("transport = \"none\""), Ready::Exec);
+        assert_eq!(ready("transport = \"stdio\""), Ready::Exec);
+        assert_eq!(ready("transport = \"none\"\ncontrol = true"), Ready::Notify);
+        assert_eq!(ready("transport = \"none\"\nready = \"notify\""), Ready::Notify);
     }
 
     #[test]

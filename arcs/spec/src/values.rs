@@ -191,7 +191,10 @@ impl TomlValue for ByteSize {
 }
 
 /// A time span written `500ms`, `30s`, `5m`, `2h` or `1d`; not zero.
-pub(crate) fn parse_duration(text: &str) -> Result<Duration, InvalidValue> {
+///
+/// # Errors
+/// Says what would be right.
+pub fn parse_duration(text: &str) -> Result<Duration, InvalidValue> {
     let invalid =
         || InvalidValue(format!("must be a time span such as \"5m\" (ms, s, m, h or d), not {}", quoted(text)));
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());

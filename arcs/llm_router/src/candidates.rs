@@ -1,0 +1,89 @@
+//! Which backends may answer a request, in which order.
+
+use futures_util::future::join_all;
+use kit::{Error, Result};
+
+use crate::backend::Backend;
+use crate::failure::Failure;
+use crate::request::Request;
+use crate::router::Router;
+
+/// A backend that may answer, and the model that it is to use.
+pub(crate) struct Candidate<'r> {
+    pub(crate) backend: &'r Backend,
+    /// `None`: the first that the backend lists.
+    pub(crate) model: Option<String>,
+}
+
+impl Candidate<'_> {
+    /// The model's name, asked for where nobody names one.
+    pub(crate) async fn model(&self, router: &Router) -> std::result::Result<String, Failure> {
+        if let Some(model) = &self.model {
+            return Ok(model.clone());
+        }
+        let models = self.backend.models(router.patience.list).await?;
+        let none =
+            || Failure::NoModel { words: "it has none at all; with Ollama: `ollama pull qwen2.5:0.5b`".to_owned() };
+        models.into_iter().next().ok_or_else(none)
+    }
+}
+
+/// Backend, model and address as an error names them.
+impl std::fmt::Display for Candidate<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.backend.name)?;
+        if let Some(model) = &self.model {
+            write!(f, " ({model})")?;
+        }
+        write!(f, " at {}", self.backend.settings.url.as_str().trim_end_matches('/'))
+    }
+}
+
+/// The candidates for a request: those of its purpose; or, where it names a model, those that have it.
+pub(crate) async fn candidates<'r>(router: &'r Router, request: &Request) -> Result<Vec<Candidate<'r>>> {
+    let preferred = router.backends_for(request.purpose);
+    let Some(model) = &request.model else {
+        let of = |backend: &'r Backend| Candidate { backend, model: backend.settings.model.clone() };
+        return Ok(preferred.into_iter().map(of).collect());
+    };
+    let is_other = |backend: &&Backend| !preferred.iter().any(|other| std::ptr::eq(*other, *backend));
+    let all: Vec<&Backend> = preferred.iter().copied().chain(router.backends.iter().filter(is_other)).collect();
+    let mut having: Vec<&Backend> =
+        all.iter().copied().filter(|backend| backend.settings.model.as_ref() == Some(model)).collect();
+    if having.is_empty() {
+        having = listing(router, &all, model).await?;
+    }
+    Ok(having.into_iter().map(|backend| Candidate { backend, model: Some(model.clone()) }).collect())
+}
+
+/// The backends that say that they have `model`.
+async fn listing<'r>(router: &Router, all: &[&'r Backend], model: &str) -> Result<Vec<&'r Backend>> {
+    let lists = join_all(all.iter().map(|backend| backend.models(router.patience.list))).await;
+    let mut known: Vec<String> = all.iter().filter_map(|backend| backend.settings.model.clone()).collect();
+    known.extend(lists.iter().flatten().flatten().cloned());
+    let has = |list: &std::result::Result<Vec<String>, Failure>| {
+        list.as_ref().is_ok_and(|names| names.iter().any(|name| is_model(name, model)))
+    };
+    let having: Vec<&Backend> =
+        all.iter().copied().zip(&lists).filter(|(_, list)| has(list)).map(|(backend, _)| backend).collect();
+    if having.is_empty() {
+        return Err(Error::invalid("/options/model", unknown(model, known)));
+    }
+    Ok(having)
+}
+
+/// Whether a backend that lists `name` means `wanted` by it. Ollama lists `smol:latest` for what is pulled as `smol`.
+pub(crate) fn is_model(name: &str, wanted: &str) -> bool {
+    name == wanted || name.strip_suffix(":latest") == Some(wanted)
+}
+
+fn unknown(model: &str, mut known: Vec<String>) -> String {
+    /// Cloud providers list hundreds.
+    const SHOWN: usize = 10;
+    known.sort();
+    known.dedup();
+    let more = if known.len() > SHOWN { ", …" } else { "" };
+    known.truncate(SHOWN);
+    let model: String = model.chars().take(80).collect();
+    format!("no backend has a model {model:?}; there are: {}{more} (llm.models tells their state)", known.join(", "))
+}

@@ -1,0 +1,119 @@
+//! A connection to the gateway as two halves that carry one JSON text at a time: a line on a UNIX socket, a text
+//! frame on a WebSocket.
+
+use std::io;
+
+use futures_util::stream::{SplitSink, SplitStream};
+use futures_util::{SinkExt, StreamExt};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpStream, UnixStream};
+use tokio_tungstenite::tungstenite::{self, Message, protocol::WebSocketConfig};
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
+
+use crate::address::Address;
+
+/// The largest message that is taken; far above what a tool answers, far below what would hurt.
+const MESSAGE_MAX: usize = 64 << 20;
+
+type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+
+/// The half that is read.
+pub(crate) enum Incoming {
+    /// Of a UNIX socket.
+    Unix(BufReader<OwnedReadHalf>),
+    /// Of a WebSocket.
+    WebSocket(SplitStream<Socket>),
+}
+
+/// The half that is written.
+pub(crate) enum Outgoing {
+    /// Of a UNIX socket.
+    Unix(OwnedWriteHalf),
+    /// Of a WebSocket.
+    WebSocket(SplitSink<Socket, Message>),
+}
+
+/// Connects; the error is why not, in words.
+pub(crate) async fn connect(address: &Address) -> Result<(Incoming, Outgoing), String> {
+    match address {
+        Address::Unix(path) => {
+            let stream = UnixStream::connect(path).await.map_err(|error| in_words(&error))?;
+            let (read, write) = stream.into_split();
+            Ok((Incoming::Unix(BufReader::new(read)), Outgoing::Unix(write)))
+        }
+        Address::WebSocket(url) => {
+            let config =
+                WebSocketConfig::default().max_message_size(Some(MESSAGE_MAX)).max_frame_size(Some(MESSAGE_MAX));
+            let connecting = tokio_tungstenite::connect_async_with_config(url, Some(config), true);
+            let (socket, _) = connecting.await.map_err(|error| match error {
+                tungstenite::Error::Io(error) => in_words(&error),
+                other => other.to_string(),
+            })?;
+            let (write, read) = socket.split();
+            Ok((Incoming::WebSocket(read), Outgoing::WebSocket(write)))
+        }
+    }
+}
+
+fn in_words(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => "nothing listens there".to_owned(),
+        io::ErrorKind::NotFound => "there is no such socket".to_owned(),
+        io::ErrorKind::PermissionDenied => "this user may not open it".to_owned(),
+        _ => error.to_string(),
+    }
+}
+
+impl Incoming {
+    /// The next message; `None` at the end of the connection, and an error, in words, when it broke.
+    pub(crate) async fn next(&mut self) -> Result<Option<String>, String> {
+        match self {
+            Self::Unix(reader) => next_line(reader).await,
+            Self::WebSocket(stream) => loop {
+                match stream.next().await {
+                    Some(Ok(Message::Text(text))) => return Ok(Some(text.as_str().to_owned())),
+                    Some(Ok(Message::Close(_))) | None => return Ok(None),
+                    Some(Ok(_)) => {}
+                    Some(Err(tungstenite::Error::ConnectionClosed)) => return Ok(None),
+                    Some(Err(error)) => return Err(error.to_string()),
+                }
+            },
+        }
+    }
+}
+
+async fn next_line(reader: &mut BufReader<OwnedReadHalf>) -> Result<Option<String>, String> {
+    let mut line = Vec::new();
+    let limit = u64::try_from(MESSAGE_MAX).unwrap_or(u64::MAX);
+    reader.take(limit).read_until(b'\n', &mut line).await.map_err(|error| error.to_string())?;
+    match line.pop() {
+        None => Ok(None),
+        Some(b'\n') => String::from_utf8(line).map(Some).map_err(|_| "it sent text that is not UTF-8".to_owned()),
+        Some(_) if line.len() + 1 == MESSAGE_MAX => Err(format!("it sent a message above {} MB", MESSAGE_MAX >> 20)),
+        Some(_) => Err("it closed in the middle of a message".to_owned()),
+    }
+}
+
+impl Outgoing {
+    /// Sends one JSON text, which must hold no line break.
+    pub(crate) async fn send(&mut self, text: String) -> Result<(), String> {
+        match self {
+            Self::Unix(stream) => {
+                let mut line = text.into_bytes();
+                line.push(b'\n');
+                stream.write_all(&line).await.map_err(|error| error.to_string())
+            }
+            Self::WebSocket(sink) => sink.send(Message::text(text)).await.map_err(|error| error.to_string()),
+        }
+    }
+
+    /// Says good-bye where the transport has a word for it.
+    pub(crate) async fn close(&mut self) {
+        // The peer may be gone already, and there is nobody to tell.
+        let _ = match self {
+            Self::Unix(stream) => stream.shutdown().await.map_err(|error| error.to_string()),
+            Self::WebSocket(sink) => sink.close().await.map_err(|error| error.to_string()),
+        };
+    }
+}

@@ -1,0 +1,95 @@
+//! Runs the real binaries in surroundings of their own.
+
+use std::io::Write;
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+/// A program under test.
+pub(crate) struct Program {
+    command: Command,
+    input: Option<String>,
+}
+
+/// What it left.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub(crate) code: i32,
+    pub(crate) out: String,
+    pub(crate) err: String,
+}
+
+impl Program {
+    /// `luca-run` with these arguments, in `home`, which is also the current folder.
+    pub(crate) fn run(home: &Path, arguments: &[&str]) -> Self {
+        Self::new(env!("CARGO_BIN_EXE_luca-run"), home, arguments)
+    }
+
+    /// `luca-shell` with these lines on its standard input.
+    pub(crate) fn shell(home: &Path, gateway: &str, lines: &str) -> Self {
+        Self::new(env!("CARGO_BIN_EXE_luca-shell"), home, &["--gateway", gateway]).input(lines)
+    }
+
+    fn new(binary: &str, home: &Path, arguments: &[&str]) -> Self {
+        let mut command = Command::new(binary);
+        command.args(arguments).current_dir(home).env_clear().env("HOME", home);
+        Self { command, input: None }
+    }
+
+    pub(crate) fn gateway(mut self, address: &str) -> Self {
+        self.command.env("LLMBASEDOS_GATEWAY", address);
+        self
+    }
+
+    pub(crate) fn folder(mut self, folder: &Path) -> Self {
+        self.command.current_dir(folder);
+        self
+    }
+
+    pub(crate) fn input(mut self, text: &str) -> Self {
+        self.input = Some(text.to_owned());
+        self
+    }
+
+    pub(crate) fn start(mut self) -> Running {
+        let stdin = if self.input.is_some() { Stdio::piped() } else { Stdio::null() };
+        self.command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = self.command.spawn().expect("started");
+        if let (Some(text), Some(mut stdin)) = (self.input, child.stdin.take()) {
+            stdin.write_all(text.as_bytes()).expect("written");
+        }
+        Running(child)
+    }
+
+    pub(crate) fn end(self) -> Ended {
+        self.start().end()
+    }
+}
+
+/// A program that has been started.
+pub(crate) struct Running(Child);
+
+impl Running {
+    /// As Ctrl-C does.
+    pub(crate) fn interrupt(&self) {
+        let pid = Pid::from_child(&self.0);
+        kill_process(pid, Signal::INT).expect("sent");
+    }
+
+    pub(crate) fn end(self) -> Ended {
+        let Output { status, stdout, stderr } = self.0.wait_with_output().expect("ended");
+        let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
+        Ended { code: status.code().expect("not killed"), out: text(stdout), err: text(stderr) }
+    }
+}
+
+impl Ended {
+    /// Nothing in it that a terminal would obey.
+    pub(crate) fn assert_harmless(&self) {
+        for c in self.out.chars().chain(self.err.chars()) {
+            let is_obeyed = (c.is_control() && c != '\n') || ('\u{202a}'..='\u{202e}').contains(&c);
+            assert!(!is_obeyed, "{c:?} in {self:?}");
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! The gateway's own tools: `system.*` over the machine, by way of init, `arc.list` and `licence.check`.
+
+use std::sync::Arc;
+
+use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+use spec::caller::code;
+use spec::control::{ByName, LOGS, LogQuery, RESTART, SERVICES, START, STOP};
+
+use crate::arc::Answer;
+use crate::catalogue::{Catalogue, InvalidTool};
+use crate::gateway::Gateway;
+use crate::message::Fault;
+
+/// A namespace of the gateway's own.
+pub(crate) struct Own {
+    namespace: &'static str,
+    description: &'static str,
+    catalogue: Arc<Catalogue>,
+}
+
+impl Own {
+    /// All of them.
+    pub(crate) fn all() -> Result<Vec<Self>, InvalidTool> {
+        let by_name = json!({
+            "type": "object",
+            "properties": {"name": {"type": "string", "description": "The service, as system.services names it"}},
+            "required": ["name"],
+            "additionalProperties": false,
+        });
+        let nothing = json!({"type": "object", "properties": {}, "additionalProperties": false});
+        let log_query = json!({
+            "type": "object",
+            "properties": {
+                "name": {"type": "string", "description": "One service; all of them unless stated"},
+                "lines": {"type": "integer", "minimum": 0, "description": "How many of the last lines; 100 unless stated"},
+            },
+            "additionalProperties": false,
+        });
+        let tool = |name: &str, description: &str, schema: &Value, only_reads: bool| {
+            json!({
+                "name": name,
+                "description": description,
+                "inputSchema": schema,
+                "annotations": {"readOnlyHint": only_reads},
+            })
+        };
+        let system = [
+            tool("services", "All services and how they are doing", &nothing, true),
+            tool("start", "Starts a service", &by_name, false),
+            tool("stop", "Stops a service; it stays stopped until it is started", &by_name, false),
+            tool("restart", "Stops a service and starts it again", &by_name, false),
+            tool("logs", "The last lines that services wrote", &log_query, true),
+            tool("status", "How the gateway itself is doing: version, audit", &nothing, true),
+        ];
+        let arc = [tool("list", "The manifests of all Arcs", &nothing, true)];
+        let licence = [tool("check", "The licence of this system", &nothing, true)];
+        Ok(vec![
+            Self::new("arc", "What the Arcs are", &arc)?,
+            Self::new("licence", "The licence of this system", &licence)?,
+            Self::new("system", "The machine and its services", &system)?,
+        ])
+    }
+
+    fn new(namespace: &'static str, description: &'static str, tools: &[Value]) -> Result<Self, InvalidTool> {
+        let entries = tools.iter().filter_map(Value::as_object).cloned().collect();
+        Ok(Self { namespace, description, catalogue: Arc::new(Catalogue::new(namespace, entries)?) })
+    }
+
+    pub(crate) fn namespace(&self) -> &'static str {
+        self.namespace
+    }
+
+    pub(crate) fn description(&self) -> &'static str {
+        self.description
+    }
+
+    pub(crate) fn catalogue(&self) -> Arc<Catalogue> {
+        Arc::clone(&self.catalogue)
+    }
+}
+
+/// Runs the own tool `tool` (its full name).
+pub(crate) async fn run(gateway: &Gateway, tool: &str, arguments: &[u8]) -> Answer {
+    let (_, method) = tool.split_once('.').unwrap_or_default();
+    let structured = match tool {
+        "system.services" => gateway.control.ask(SERVICES, b"null").await?,
+        "system.start" | "system.stop" | "system.restart" => {
+            checked::<ByName>(tool, arguments)?;
+            let method = [START, STOP, RESTART].into_iter().find(|known| *known == method).unwrap_or(START);
+            gateway.control.ask(method, arguments).await?
+        }
+        "system.logs" => {
+            let query: LogQuery = checked(tool, arguments)?;
+            let query = LogQuery { follow: false, ..query };
+            gateway.control.ask(LOGS, &to_json(&query)?).await?
+        }
+        "system.status" => to_json(&status(gateway))?.into(),
+        "arc.list" => to_json(&manifests(gateway))?.into(),
+        _ => to_json(&licence())?.into(),
+    };
+    let text = std::str::from_utf8(&structured).unwrap_or_default();
+    let structured: &RawValue = serde_json::from_str(text).map_err(|error| internal(&error))?;
+    let result = json!({ "resultType": "complete", "content": [{"type": "text", "text": text}] });
+    let mut result = to_json(&result)?;
+    result.pop();
+    result.extend_from_slice(b",\"structuredContent\":");
+    result.extend_from_slice(structured.get().as_bytes());
+    result.push(b'}');
+    Ok(result.into())
+}
+
+fn checked<T: DeserializeOwned>(tool: &str, arguments: &[u8]) -> Result<T, Fault> {
+    serde_json::from_slice(arguments).map_err(|error| Fault::new(code::INVALID_PARAMS, format!("{tool}: {error}")))
+}
+
+fn to_json(value: &impl serde::Serialize) -> Result<Vec<u8>, Fault> {
+    serde_json::to_vec(value).map_err(|error| internal(&error))
+}
+
+fn internal(error: &serde_json::Error) -> Fault {
+    Fault::new(code::INTERNAL, format!("the result cannot be written: {error}"))
+}
+
+fn status(gateway: &Gateway) -> Value {
+    json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "arcs": gateway.registry.arcs().len(),
+        "audit": gateway.audit.trouble().unwrap_or_else(|| "ok".to_owned()),
+    })
+}
+
+fn licence() -> Value {
+    json!({
+        "status": "ok",
+        "licence": "Apache-2.0 OR MIT",
+        "version": env!("CARGO_PKG_VERSION"),
+        "message": "free software: no key, no tier, no limit",
+    })
+}
+
+fn manifests(gateway: &Gateway) -> Vec<Value> {
+    let arcs = gateway.registry.arcs();
+    arcs.iter()
+        .map(|arc| {
+            let manifest = arc.manifest();
+            json!({
+                "name": manifest.name,
+                "version": manifest.version,
+                "description": manifest.description,
+                "namespace": manifest.namespace,
+                "aliases": manifest.aliases,
+                "calls": manifest.calls,
+                "returns": manifest.returns,
+            })
+        })
+        .collect()
+}

@@ -1,0 +1,14 @@
+//! The real `gateway` binary with a test in the place of init and small Arcs that are tasks of the test.
+
+mod arcs;
+mod audit;
+mod bad_input;
+mod catalogue;
+mod client;
+mod fake_arc;
+mod identity;
+mod mcp;
+mod own_tools;
+mod system;
+mod websocket;
+mod wire;

@@ -1,0 +1,136 @@
+//! The command line.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::http::Url;
+
+/// The task runner of llmbasedos.
+#[derive(Debug, Parser)]
+#[command(version, about)]
+pub(crate) struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What the task runner can do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Start the whole system on this machine and let an agent wake up once.
+    #[command(override_help = include_str!("dev/help.txt"))]
+    Dev(DevOptions),
+    /// Run every test, or one suite.
+    Test {
+        /// The suite; all of them unless stated.
+        suite: Option<Suite>,
+    },
+    /// Build the static programs that ship, and print their sizes.
+    Release,
+}
+
+/// A named part of the tests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Suite {
+    /// Format, lints, scripts, unit and integration tests, documentation tests: no network, no root.
+    Unit,
+    /// `scripts/run --once` with the real model, and the site that it leaves.
+    E2e,
+}
+
+/// Options of developer mode; what they mean is told in `dev/help.txt`.
+#[derive(Debug, Args)]
+pub(crate) struct DevOptions {
+    #[arg(long, conflicts_with = "no_model")]
+    pub(crate) once: bool,
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8000", value_parser = listen_address)]
+    pub(crate) listen: SocketAddr,
+    #[arg(long, value_name = "PATH|URL", conflicts_with = "no_model")]
+    pub(crate) model: Option<ModelSource>,
+    #[arg(long)]
+    pub(crate) no_model: bool,
+}
+
+/// Where the model is that the user asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum ModelSource {
+    /// A server.
+    Server(Url),
+    /// A GGUF file.
+    File(PathBuf),
+}
+
+impl FromStr for ModelSource {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text.contains("://") {
+            return text.parse().map(Self::Server);
+        }
+        if text.ends_with(".gguf") {
+            return Ok(Self::File(text.into()));
+        }
+        Err("must be a .gguf file or a server's http://HOST:PORT".to_owned())
+    }
+}
+
+/// Loopback only, and with room for the sites' port above it.
+fn listen_address(text: &str) -> Result<SocketAddr, String> {
+    let address: SocketAddr = text.parse().map_err(|_| "must be ADDRESS:PORT such as 127.0.0.1:8000".to_owned())?;
+    match address.port() {
+        _ if !address.ip().is_loopback() => {
+            Err("must be a loopback address such as 127.0.0.1: nothing here asks strangers who they are yet".to_owned())
+        }
+        0 | u16::MAX => Err("the port must be from 1 to 65534; sites are served on the next one".to_owned()),
+        _ => Ok(address),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn dev(arguments: &[&str]) -> Result<DevOptions, clap::Error> {
+        let words = ["image", "dev"].iter().chain(arguments);
+        Cli::try_parse_from(words).map(|cli| match cli.command {
+            Command::Dev(options) => options,
+            other => panic!("asked for dev, got {other:?}"),
+        })
+    }
+
+    #[test]
+    fn nothing_stated_means_port_8000_on_loopback() {
+        let options = dev(&[]).expect("all is optional");
+        assert_eq!(options.listen.to_string(), "127.0.0.1:8000");
+        assert!(!options.once && options.model.is_none() && options.data.is_none());
+    }
+
+    #[test]
+    fn a_model_is_a_file_or_a_server() {
+        let model = |text| dev(&["--model", text]).map(|options| options.model);
+        assert_eq!(model("m/x.gguf").expect("a file"), Some(ModelSource::File("m/x.gguf".into())));
+        assert!(matches!(model("http://127.0.0.1:1/v1"), Ok(Some(ModelSource::Server(_)))));
+        assert!(model("https://example.com").is_err());
+        assert!(model("qwen").is_err());
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused() {
+        for wrong in [
+            &["--listen", "0.0.0.0:8000"][..],
+            &["--listen", "127.0.0.1:0"],
+            &["--listen", "127.0.0.1:65535"],
+            &["--listen", "8000"],
+            &["--once", "--no-model"],
+            &["--model", "x.gguf", "--no-model"],
+            &["--data"],
+        ] {
+            assert!(dev(wrong).is_err(), "{wrong:?}");
+        }
+    }
+}

@@ -1,0 +1,254 @@
+//! What init is told: the folders with manifests, the configuration files, the model server's manifest.
+//!
+//! | path | what |
+//! | --- | --- |
+//! | `<data>/run/dev/manifests/llama_server.toml` | the model server, where one runs here |
+//! | `<data>/run/dev/llmbasedos.toml` | where sites are served |
+//! | `<data>/run/dev/model.toml` | which model the router asks |
+//! | `<data>/llmbasedos.toml` | what the owner wrote; wins over both, but `--model` wins over it |
+//! | `<data>/run/dev/init.log` | what init and the services say |
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use spec::SystemConfig;
+use toml::Table;
+
+use crate::cli::DevOptions;
+use crate::dev::cache::{make_folder, remove_folder};
+use crate::dev::model::{Local, Model};
+use crate::dev::probe::{Kind, Served};
+use crate::failure::Failure;
+use crate::repository::Repository;
+
+/// What init is started with.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    /// The data folder, absolute.
+    pub(crate) data: PathBuf,
+    /// The folders with manifests.
+    pub(crate) manifests: Vec<PathBuf>,
+    /// The configuration files; a later one wins.
+    pub(crate) configs: Vec<PathBuf>,
+    /// The gateway's WebSocket.
+    pub(crate) listen: SocketAddr,
+    /// Where sites are served.
+    pub(crate) sites: SocketAddr,
+}
+
+/// The owner's configuration of a data folder.
+pub(crate) fn owner_config_path(data: &Path) -> PathBuf {
+    data.join("llmbasedos.toml")
+}
+
+/// Reads the owner's configuration; none is an empty one.
+pub(crate) fn owner_config(data: &Path) -> Result<SystemConfig, Failure> {
+    let path = owner_config_path(data);
+    let source = match fs::read_to_string(&path) {
+        Ok(source) => source,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(SystemConfig::default()),
+        Err(error) => return Err(Failure::io("read", &path, &error)),
+    };
+    SystemConfig::parse(&path.display().to_string(), &source)
+        .map_err(|problems| Failure::new("the configuration is broken", problems, "mend it and run this again"))
+}
+
+/// The folder of what is written for one run.
+pub(crate) fn dev_folder(data: &Path) -> PathBuf {
+    data.join("run/dev")
+}
+
+fn manifests_folder(data: &Path) -> PathBuf {
+    dev_folder(data).join("manifests")
+}
+
+/// Makes the folder of one run anew; where that fails, the data folder is of no use.
+pub(crate) fn prepare(data: &Path) -> Result<(), Failure> {
+    remove_folder(&dev_folder(data))?;
+    make_folder(&manifests_folder(data))
+}
+
+impl Plan {
+    /// Writes the files of a run into the folder that [`prepare`] made.
+    pub(crate) fn write(
+        options: &DevOptions,
+        data: &Path,
+        owner: &SystemConfig,
+        model: &Model,
+        repository: &Repository,
+    ) -> Result<Self, Failure> {
+        let (folder, own_manifests) = (dev_folder(data), manifests_folder(data));
+        let own_sites = SocketAddr::new(options.listen.ip(), options.listen.port() + 1);
+        let sites = owner.listen.iter().find(|(name, _)| name.as_str() == "sites").map_or(own_sites, |(_, at)| *at);
+        let (base, choice) = (folder.join("llmbasedos.toml"), folder.join("model.toml"));
+        write(&base, &base_config(sites))?;
+        write(&choice, &router_config(model))?;
+        if let Model::Local(local) = model {
+            write(&own_manifests.join("llama_server.toml"), &model_server(local))?;
+        }
+        let owners = Some(owner_config_path(data)).filter(|path| path.is_file());
+        let configs = if options.model.is_some() {
+            [Some(base), owners, Some(choice)]
+        } else {
+            [Some(base), Some(choice), owners]
+        };
+        Ok(Self {
+            data: data.to_owned(),
+            manifests: vec![repository.path("arcs"), own_manifests],
+            configs: configs.into_iter().flatten().collect(),
+            listen: options.listen,
+            sites,
+        })
+    }
+}
+
+fn write(path: &Path, content: &Table) -> Result<(), Failure> {
+    fs::write(path, content.to_string()).map_err(|error| Failure::io("write", path, &error))
+}
+
+fn base_config(sites: SocketAddr) -> Table {
+    table([
+        ("listen", table([("sites", sites.to_string())]).into()),
+        ("arcs", nested(&["seo_affiliate"], table([("base_url", format!("http://{sites}"))]))),
+    ])
+}
+
+/// The router's settings: one backend, used for everything.
+fn router_config(model: &Model) -> Table {
+    let backend = match model {
+        Model::None | Model::Configured => return Table::new(),
+        Model::Served(Served { kind, url, model }) => {
+            let kind = match kind {
+                Kind::Ollama => "ollama",
+                Kind::OpenAi => "openai",
+            };
+            table([("kind", kind), ("url", &url.to_string()), ("model", model)])
+        }
+        // One at a time: two at once share two cores and both time out.
+        Model::Local(local) => {
+            let mut backend = table([("kind", "openai"), ("url", &local.url().to_string()), ("model", &local.name)]);
+            backend.insert("parallel".to_owned(), 1.into());
+            backend
+        }
+    };
+    let purposes = table([("default", vec!["local"])]);
+    let router = table([("backends", nested(&["local"], backend)), ("purposes", purposes.into())]);
+    table([("arcs", nested(&["llm_router"], router))])
+}
+
+/// The model server as a service: no tools, started with the system, never given up.
+fn model_server(local: &Local) -> Table {
+    let threads = threads(std::thread::available_parallelism().map_or(1, usize::from)).to_string();
+    let port = local.port.to_string();
+    let (engine, weights) = (local.engine.to_string_lossy(), local.weights.to_string_lossy());
+    let exec = [
+        &engine,
+        "--model",
+        &weights,
+        "--alias",
+        &local.name,
+        "--host",
+        "127.0.0.1",
+        "--port",
+        &port,
+        "--ctx-size",
+        "8192",
+        "--parallel",
+        "1",
+        "--threads",
+        &threads,
+        "--no-webui",
+        "--cache-ram",
+        "256",
+        "--no-slots",
+        "--offline",
+    ];
+    let mut manifest = table([
+        ("name", "llama_server"),
+        ("version", env!("CARGO_PKG_VERSION")),
+        ("description", &format!("Runs {} with llama.cpp", local.name)),
+        ("activation", "boot"),
+        ("transport", "none"),
+        ("restart", "always"),
+    ]);
+    manifest.extend(table([("exec", exec)]));
+    // Threads that wait must not spin: on a busy machine that is a hundred times slower.
+    manifest.extend(table([("env", table([("OMP_WAIT_POLICY", "passive")]))]));
+    manifest
+}
+
+/// Half of the cores, for each has two threads as a rule; but two where there are two.
+fn threads(cores: usize) -> usize {
+    (cores / 2).max(cores.min(2))
+}
+
+fn table<T: Serialize, const N: usize>(entries: [(&str, T); N]) -> Table {
+    let value = |value: T| toml::Value::try_from(value).unwrap_or_else(|_| toml::Value::String(String::new()));
+    entries.into_iter().map(|(key, entry)| (key.to_owned(), value(entry))).collect()
+}
+
+fn nested(keys: &[&str], inner: Table) -> toml::Value {
+    let wrap = |inner, key: &&str| toml::Value::Table(table([(key, inner)]));
+    keys.iter().rev().fold(inner.into(), wrap)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::Url;
+    use spec::{Activation, Manifest, Origin, Transport};
+
+    fn local() -> Local {
+        Local { engine: "/c/llama-server".into(), weights: "/c/a \"b\".gguf".into(), name: "qwen".to_owned(), port: 4 }
+    }
+
+    #[test]
+    fn the_model_server_is_a_service_that_the_formats_accept() {
+        let text = model_server(&local()).to_string();
+        let manifest = Manifest::parse("llama_server.toml", &text, Origin::System).expect("sound");
+        assert_eq!((manifest.activation, manifest.transport), (Activation::Boot, Transport::None));
+        assert!(manifest.exec.contains(&"/c/a \"b\".gguf".to_owned()), "{:?}", manifest.exec);
+        assert_eq!(manifest.env.get("OMP_WAIT_POLICY").map(String::as_str), Some("passive"));
+    }
+
+    #[test]
+    fn the_router_is_told_of_each_kind_of_model() {
+        let settings = |model| {
+            let text = router_config(&model).to_string();
+            SystemConfig::parse("model.toml", &text).expect("sound").arcs.into_values().next().map(|t| t.to_string())
+        };
+        let served = |kind| Model::Served(Served { kind, url: Url::loopback(9), model: "m".to_owned() });
+        let expected = |kind: &str, url: &str, rest: &str| {
+            let model = if rest.is_empty() { "m" } else { "qwen" };
+            let backend = format!("[backends.local]\nkind = \"{kind}\"\nmodel = \"{model}\"\n{rest}url = \"{url}\"\n");
+            Some(format!("{backend}\n[purposes]\ndefault = [\"local\"]\n"))
+        };
+        assert_eq!(settings(served(Kind::Ollama)), expected("ollama", "http://127.0.0.1:9", ""));
+        assert_eq!(settings(served(Kind::OpenAi)), expected("openai", "http://127.0.0.1:9", ""));
+        assert_eq!(settings(Model::Local(local())), expected("openai", "http://127.0.0.1:4", "parallel = 1\n"));
+        assert_eq!(settings(Model::None), None);
+    }
+
+    #[test]
+    fn sites_are_served_where_the_sites_arc_and_the_writer_are_told() {
+        let config = SystemConfig::parse("x", &base_config(([127, 0, 0, 1], 8001).into()).to_string()).expect("sound");
+        assert_eq!(config.listen.values().next().map(ToString::to_string).as_deref(), Some("127.0.0.1:8001"));
+        let writer = config.arcs.values().next().map(ToString::to_string);
+        assert_eq!(writer.as_deref(), Some("base_url = \"http://127.0.0.1:8001\"\n"));
+    }
+
+    #[test]
+    fn a_broken_configuration_is_shown_with_its_lines() {
+        let folder = tempfile::tempdir().expect("a folder");
+        fs::write(owner_config_path(folder.path()), "[listn]\n").expect("written");
+        let text = owner_config(folder.path()).expect_err("an unknown key").to_string();
+        assert!(text.contains("llmbasedos.toml:1: listn: unknown key. Close to it: listen"), "{text}");
+    }
+
+    #[test]
+    fn small_machines_use_all_they_have() {
+        assert_eq!([1, 2, 4, 8, 16].map(threads), [1, 2, 2, 4, 8]);
+    }
+}

@@ -1,1 +1,0 @@
-//! The task runner: developer mode, disk images and the machines that boot them.

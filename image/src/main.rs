@@ -1,0 +1,42 @@
+//! The task runner: developer mode now, disk images and the machines that boot them next.
+
+mod cli;
+mod dev;
+mod failure;
+mod http;
+mod process;
+mod release;
+mod repository;
+mod signals;
+mod suites;
+mod terminal;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::cli::{Cli, Command};
+use crate::failure::Failure;
+use crate::repository::Repository;
+use crate::signals::Signals;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(&cli.command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            terminal::print_failure(&failure);
+            ExitCode::from(failure.exit_code())
+        }
+    }
+}
+
+fn run(command: &Command) -> Result<(), Failure> {
+    let signals = Signals::watch()?;
+    let repository = Repository::find()?;
+    match command {
+        Command::Dev(options) => dev::run(options, &repository, &signals),
+        Command::Test { suite } => suites::run(*suite, &repository, &signals),
+        Command::Release => release::run(&repository, &signals),
+    }
+}

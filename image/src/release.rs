@@ -1,0 +1,51 @@
+//! The programs as they ship: static, small, for this machine's architecture.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use crate::failure::{Failure, plain};
+use crate::process;
+use crate::repository::Repository;
+use crate::signals::Signals;
+use crate::terminal;
+
+/// Flags of the programs that ship, and only of those. `crt-static`: nothing of a distribution is needed to run them.
+/// `linux_getrandom`: random numbers by the system call alone, without the fall-back to a file that PID 1 may not have.
+const RUSTFLAGS: &str = "-C target-feature=+crt-static --cfg getrandom_backend=\"linux_getrandom\"";
+
+/// What ships.
+const PROGRAMS: &[&str] = &["init", "gateway", "arcs", "luca-shell", "luca-run"];
+
+/// Builds the programs and prints a table of their sizes in bytes.
+pub(crate) fn run(repository: &Repository, signals: &Signals) -> Result<(), Failure> {
+    let target = host_triple()?;
+    let mut cargo = Command::new("cargo");
+    cargo.current_dir(repository.path("")).args(["build", "--release", "--locked", "--target", &target]);
+    for program in PROGRAMS {
+        cargo.args(["--bin", program]);
+    }
+    let status = process::foreground(cargo.env("RUSTFLAGS", RUSTFLAGS), signals)?;
+    if !status.success() {
+        return Err(Failure::new("the programs could not be built", "see above", "mend that and run this again"));
+    }
+    // Beside this program's own `debug/`, wherever cargo was told to build.
+    let folder = repository.program("..").join(&target).join("release");
+    for program in PROGRAMS {
+        let path = folder.join(program);
+        terminal::result(format_args!("{program:12} {:>12}", size(&path)?));
+    }
+    Ok(())
+}
+
+fn size(path: &Path) -> Result<u64, Failure> {
+    fs::metadata(path).map(|data| data.len()).map_err(|error| Failure::io("find", path, &error))
+}
+
+fn host_triple() -> Result<String, Failure> {
+    let unknown = |why: String| Failure::new("rustc does not say what machine this is", why, "is rustc installed?");
+    let output = Command::new("rustc").arg("-vV").output().map_err(|error| unknown(plain(&error)))?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let host = text.lines().find_map(|line| line.strip_prefix("host: "));
+    host.map(str::to_owned).ok_or_else(|| unknown("`rustc -vV` names no host".to_owned()))
+}

@@ -1,0 +1,43 @@
+//! Where the checkout and its built programs lie.
+
+use std::path::{Path, PathBuf};
+
+use crate::failure::{Failure, plain};
+
+/// The checkout that this program was built in.
+#[derive(Debug)]
+pub(crate) struct Repository {
+    root: PathBuf,
+    programs: PathBuf,
+}
+
+impl Repository {
+    /// Finds it: the source by what cargo said when this was built, the programs beside this one.
+    pub(crate) fn find() -> Result<Self, Failure> {
+        let here = std::env::current_exe()
+            .map_err(|error| Failure::new("cannot find the built programs", plain(&error), "is /proc mounted?"))?;
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("/"));
+        if !root.join("Cargo.toml").is_file() {
+            let why = format!("{} is gone", root.display());
+            return Err(Failure::new("cannot find the checkout", why, "run scripts/run in the checkout"));
+        }
+        let programs = here.parent().unwrap_or(Path::new("/")).to_owned();
+        Ok(Self { root: root.to_owned(), programs })
+    }
+
+    /// A path inside the checkout.
+    pub(crate) fn path(&self, relative: &str) -> PathBuf {
+        self.root.join(relative)
+    }
+
+    /// A program that was built beside this one.
+    pub(crate) fn program(&self, name: &str) -> PathBuf {
+        self.programs.join(name)
+    }
+}
+
+/// A path as a person would type it: relative where it lies below the working folder.
+pub(crate) fn short(path: &Path) -> String {
+    let below = std::env::current_dir().ok().and_then(|here| path.strip_prefix(here).ok().map(Path::to_owned));
+    below.map_or_else(|| path.display().to_string(), |below| format!("./{}", below.display()))
+}

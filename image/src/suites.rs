@@ -1,0 +1,74 @@
+//! The tests, in suites of stages; each stage is a command, timed, its output shown as it comes.
+
+use std::process::Command;
+use std::time::Instant;
+
+use crate::cli::Suite;
+use crate::failure::Failure;
+use crate::process;
+use crate::repository::Repository;
+use crate::signals::Signals;
+use crate::terminal;
+
+/// A stage: its name, and the command with its arguments.
+type Stage = (&'static str, &'static [&'static str]);
+
+/// Once everything is fetched, nothing here needs the network.
+const UNIT: &[Stage] = &[
+    ("fetch", &["cargo", "fetch", "--locked"]),
+    ("format", &["cargo", "fmt", "--all", "--check"]),
+    ("scripts", &["shellcheck", "--external-sources", "scripts/setup", "scripts/run", "scripts/test", ".ci/run"]),
+    ("lints", &["cargo", "clippy", "--offline", "--workspace", "--all-targets", "--", "--deny", "warnings"]),
+    ("tests", &["cargo", "test", "--offline", "--workspace", "--no-fail-fast"]),
+];
+
+/// The tests that need the real model are marked `#[ignore]` with their reason and run here alone.
+const E2E: &[Stage] = &[(
+    "end to end",
+    &[
+        "cargo",
+        "test",
+        "--offline",
+        "--package",
+        "image",
+        "--test",
+        "it",
+        "--",
+        "--ignored",
+        "--nocapture",
+        "--test-threads=1",
+    ],
+)];
+
+/// Runs one suite or all, every stage of it even after one failed.
+pub(crate) fn run(suite: Option<Suite>, repository: &Repository, signals: &Signals) -> Result<(), Failure> {
+    let stages: Vec<Stage> = match suite {
+        Some(Suite::Unit) => UNIT.to_vec(),
+        Some(Suite::E2e) => E2E.to_vec(),
+        None => [UNIT, E2E].concat(),
+    };
+    let mut lines = Vec::new();
+    let mut failed = 0;
+    for (name, words) in stages {
+        terminal::result(format_args!("\n── {name}: {}", words.join(" ")));
+        let begun = Instant::now();
+        let passed = run_stage(words, repository, signals)?;
+        failed += u32::from(!passed);
+        let verdict = if passed { "passed" } else { "FAILED" };
+        lines.push(format!("  {name:14} {verdict} {:>8.1} s", begun.elapsed().as_secs_f64()));
+    }
+    terminal::result(format_args!("\n{}", lines.join("\n")));
+    terminal::result(format_args!("{} passed, {failed} failed", lines.len() - failed as usize));
+    if failed == 0 {
+        Ok(())
+    } else {
+        Err(Failure::new("not every test passed", "see above", "mend that and run this again"))
+    }
+}
+
+fn run_stage(words: &[&str], repository: &Repository, signals: &Signals) -> Result<bool, Failure> {
+    let Some((program, arguments)) = words.split_first() else { return Ok(true) };
+    let mut command = Command::new(program);
+    command.current_dir(repository.path("")).args(arguments);
+    Ok(process::Running::start(&mut command)?.wait(signals, || {})?.success())
+}

@@ -1,0 +1,162 @@
+//! Every process is killed in the middle of a tick: the tick ends with a result or a clear error, the process comes
+//! back, and the next call is answered. Run by `scripts/test e2e`.
+
+use std::io::{BufRead, BufReader, Read};
+use std::path::PathBuf;
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::workbench::{repository, two_free_ports};
+
+/// How long a tick may take here: the model is small, but a machine of CI may be busy.
+const TICK_MAX: Duration = Duration::from_secs(600);
+
+/// How long a killed process may take to be back.
+const BACK_MAX: Duration = Duration::from_secs(60);
+
+/// A running system, as `scripts/run` leaves it to a user who is in the shell.
+struct System {
+    data: TempDir,
+    launcher: Child,
+    /// What the user types; the shell ends with it.
+    keyboard: Option<ChildStdin>,
+}
+
+impl System {
+    fn start() -> Self {
+        let data = tempfile::tempdir().expect("a folder");
+        let mut launcher = Command::new("bash")
+            .arg(repository().join("scripts/run"))
+            .args(["--listen", &format!("127.0.0.1:{}", two_free_ports()), "--data"])
+            .arg(data.path())
+            .stdin(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("bash runs");
+        let keyboard = launcher.stdin.take();
+        let output = BufReader::new(launcher.stderr.take().expect("piped"));
+        let mut lines = output.lines().map_while(Result::ok).inspect(|line| eprintln!("{line}"));
+        assert!(lines.any(|line| line.starts_with("next ")), "the shell was not reached");
+        // What comes later is read to its end, so that nobody waits for a full pipe.
+        std::thread::spawn(move || lines.count());
+        Self { data, launcher, keyboard }
+    }
+
+    fn luca(&self, words: &[&str]) -> Command {
+        let program: PathBuf = PathBuf::from(env!("CARGO_BIN_EXE_image")).with_file_name("luca-run");
+        let mut command = Command::new(program);
+        let socket = self.data.path().join("run/mcp/gateway.sock");
+        command.arg("--gateway").arg(format!("unix:{}", socket.display())).args(words);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    fn call(&self, words: &[&str]) -> Result<Value, String> {
+        let output = self.luca(words).output().expect("luca-run runs");
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        if !output.status.success() {
+            return Err(text(&output.stderr));
+        }
+        serde_json::from_slice(&output.stdout).map_err(|error| format!("{error}: {}", text(&output.stdout)))
+    }
+
+    /// What init says of a service; `None` while the gateway is away.
+    fn service(&self, name: &str) -> Option<Value> {
+        let all = self.call(&["--json", "system.services"]).ok()?;
+        all.as_array()?.iter().find(|service| service["name"] == name).cloned()
+    }
+
+    fn pid(&self, name: &str) -> u64 {
+        self.service(name).and_then(|service| service["pid"].as_u64()).unwrap_or_else(|| panic!("{name} has no process"))
+    }
+
+    /// Waits until `name` runs in another process, or waits for its next call.
+    fn wait_until_back(&self, name: &str, killed: u64) {
+        let deadline = Instant::now() + BACK_MAX;
+        loop {
+            let service = self.service(name).unwrap_or_default();
+            let state = service["state"].as_str().unwrap_or_default().to_owned();
+            if state == "listening" || (state == "running" && service["pid"] != killed) {
+                return;
+            }
+            assert!(Instant::now() < deadline, "{name} is not back: {service}");
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+}
+
+impl Drop for System {
+    fn drop(&mut self) {
+        self.keyboard = None;
+        let _ = self.launcher.wait();
+    }
+}
+
+/// A tick that was fired, at its first sign of life.
+struct Tick {
+    luca: Child,
+    heard: BufReader<std::process::ChildStderr>,
+}
+
+impl Tick {
+    fn fire(system: &System) -> Self {
+        let mut luca = system.luca(&["mcp.awake.tick"]).spawn().expect("luca-run runs");
+        let heard = BufReader::new(luca.stderr.take().expect("piped"));
+        Self { luca, heard }
+    }
+
+    /// Reads its progress until it is well on its way.
+    fn wait_for(&mut self, stage: &str) {
+        let mut line = String::new();
+        while !line.contains(stage) {
+            line.clear();
+            let length = self.heard.read_line(&mut line).expect("text");
+            assert!(length > 0, "the tick ended before it came to {stage:?}");
+        }
+    }
+
+    /// Its end: the result, or the words of the error.
+    fn end(mut self) -> Result<Value, String> {
+        let deadline = Instant::now() + TICK_MAX;
+        let mut words = String::new();
+        let mut result = String::new();
+        self.heard.read_to_string(&mut words).expect("text");
+        self.luca.stdout.take().expect("piped").read_to_string(&mut result).expect("text");
+        let status = self.luca.wait().expect("it ends");
+        assert!(Instant::now() < deadline, "the tick took too long");
+        if status.success() { Ok(serde_json::from_str(&result).expect("JSON")) } else { Err(words) }
+    }
+}
+
+#[test]
+#[ignore = "takes minutes, and the network where the cache is empty: scripts/test e2e"]
+fn any_process_may_be_killed_in_the_middle_of_a_tick() {
+    let system = System::start();
+    system.call(&["kv.set", r#"{"key": "before", "value": 1}"#]).expect("kept");
+    let site = system.data.path().join("sites/crypto-beginner/index.html");
+    let published = std::fs::read_to_string(&site).expect("the first tick left a site");
+    for name in ["llama_server", "llm_router", "seo_affiliate", "awake", "kv", "gateway"] {
+        let mut tick = Tick::fire(&system);
+        tick.wait_for("think");
+        // All of the chain is at work now: the Sentinel thought, and its first step asks the model.
+        tick.wait_for("outline");
+        let pid = system.pid(name);
+        let killed = Command::new("/bin/kill").args(["-KILL", &pid.to_string()]).status().expect("kill runs");
+        assert!(killed.success(), "{name} was not there to be killed");
+        match tick.end() {
+            Ok(result) => assert_eq!(result["details"]["ok"], json!(true), "{name} killed: {result}"),
+            Err(words) => {
+                eprintln!("{name} killed: {}", words.trim());
+                assert!(words.contains("error: ") && !words.contains("panicked"), "{name} killed, and then: {words}");
+                let unharmed = std::fs::read_to_string(&site).expect("still there");
+                assert!(unharmed.contains("</html>") && !published.is_empty(), "{name} killed: the site was harmed");
+            }
+        }
+        system.wait_until_back(name, pid);
+        let kept = system.call(&["kv.get", r#"{"key": "before"}"#]);
+        assert_eq!(kept, Ok(json!(1)), "{name} killed, and then");
+    }
+}

@@ -1,0 +1,6 @@
+//! The task runner, driven as a user drives it, and the rules that hold for the whole workspace.
+
+mod crate_graph;
+mod dev;
+mod e2e;
+mod workbench;

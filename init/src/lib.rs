@@ -1,1 +1,0 @@
-//! PID 1: starts every other process, keeps it running, and never dies.

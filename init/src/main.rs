@@ -1,0 +1,65 @@
+//! `init`: starts every other process of llmbasedos, keeps it running, and never dies of an error.
+//!
+//! | module | what it is |
+//! | --- | --- |
+//! | `machine` | the life of one service: pure, `step(state, event)` |
+//! | `plan` | how a service is to be started: pure |
+//! | `catalogue`, `library`, `manifests` | which manifests count, and in which order |
+//! | `supervisor` | the loop that carries out what the machines and plans ask for |
+//! | `rpc`, `connection` | what is spoken on `init.sock` and the control channel |
+//! | `log` | what services say |
+//! | `sys` | the one seam to the kernel |
+
+mod catalogue;
+mod command_line;
+mod connection;
+mod error;
+mod layout;
+mod library;
+mod listeners;
+mod log;
+mod machine;
+mod manifests;
+mod plan;
+mod rpc;
+mod supervisor;
+mod sys;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use command_line::{Command, Options};
+use error::StartError;
+use supervisor::Supervisor;
+
+fn main() -> ExitCode {
+    let outcome = match command_line::parse(std::env::args_os()) {
+        Ok(Command::Help) => return print(command_line::HELP),
+        Ok(Command::Version) => return print(concat!("init ", env!("CARGO_PKG_VERSION"), "\n")),
+        Ok(Command::Run(options)) => run(&options),
+        Err(error) => Err(error),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            sys::write_stderr(&format!("init: {error}"));
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+fn run(options: &Options) -> Result<(), StartError> {
+    sys::restrict_new_files();
+    if options.with_parent {
+        sys::end_with_parent().map_err(StartError::kernel("end with its parent"))?;
+    }
+    Supervisor::build(options)?.run();
+    Ok(())
+}
+
+fn print(text: &str) -> ExitCode {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}

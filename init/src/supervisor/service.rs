@@ -1,0 +1,170 @@
+//! One service as the supervisor holds it: its manifest, its life, its sockets and its process.
+
+use std::io::{self, PipeReader, PipeWriter};
+use std::os::fd::AsFd;
+use std::os::unix::net::{UnixDatagram, UnixListener};
+use std::path::Path;
+
+use spec::control::{ArcAdded, ServiceInfo, ServiceState};
+use spec::{Name, Transport, paths};
+
+use crate::connection::Connection;
+use crate::layout::Layout;
+use crate::log::Lines;
+use crate::machine::{Machine, Rules};
+use crate::manifests::Candidate;
+use crate::sys::{self, Child, Exit, Group, Groups};
+
+/// A service.
+pub(super) struct Service {
+    pub(super) candidate: Candidate,
+    pub(super) rules: Rules,
+    pub(super) machine: Machine,
+    /// Milliseconds since 1970.
+    pub(super) since_ms: u64,
+    /// Its ends of what it is reached by, or why they could not be made.
+    pub(super) ends: Result<Ends, String>,
+    pub(super) group: Group,
+    pub(super) process: Option<Process>,
+    /// The control channel, for as long as its process lives.
+    pub(super) channel: Option<Connection>,
+    /// Whether connections to its sockets are waited for.
+    pub(super) is_listened_for: bool,
+    /// Its manifest is gone: it goes when its process has.
+    pub(super) is_leaving: bool,
+    /// It failed because its `after` cannot be fulfilled, which another manifest may change.
+    pub(super) is_misordered: bool,
+    /// What it last reported.
+    pub(super) status: Option<String>,
+    pub(super) lines: Lines,
+    pub(super) last_line: Option<String>,
+}
+
+/// What init keeps for a service whether it runs or not.
+pub(super) struct Ends {
+    /// Where an Arc answers.
+    pub(super) arc: Option<UnixListener>,
+    /// Where an Arc calls; the gateway accepts there.
+    pub(super) caller: Option<UnixListener>,
+    /// Where the gateway listens.
+    pub(super) gateway: Option<UnixListener>,
+    /// Where it says that it is ready.
+    pub(super) notify: UnixDatagram,
+    /// What it writes.
+    pub(super) output: PipeReader,
+    /// The same pipe's other end: kept, so that it never ends.
+    pub(super) writer: PipeWriter,
+}
+
+/// The process of a service.
+pub(super) struct Process {
+    pub(super) child: Child,
+    pub(super) pid: u32,
+    /// Set once it has ended; others that it started may still be there then.
+    pub(super) ended: Option<Exit>,
+}
+
+impl Service {
+    pub(super) fn new(candidate: Candidate, number: u32, layout: &Layout, groups: &Groups) -> Self {
+        let rules = Rules::of(&candidate.manifest);
+        let name = candidate.manifest.name.as_str();
+        let mark = format!("NOTIFY_SOCKET={}", layout.notify_socket(name).display());
+        Self {
+            group: groups.group(name, number, mark),
+            ends: Ends::make(&candidate, layout),
+            machine: Machine::new(&rules),
+            since_ms: sys::unix_millis(),
+            candidate,
+            rules,
+            process: None,
+            channel: None,
+            is_listened_for: false,
+            is_leaving: false,
+            is_misordered: false,
+            status: None,
+            lines: Lines::default(),
+            last_line: None,
+        }
+    }
+
+    pub(super) fn name(&self) -> &Name {
+        &self.candidate.manifest.name
+    }
+
+    pub(super) fn state(&self) -> ServiceState {
+        self.machine.state()
+    }
+
+    /// Whether the gateway is told of it.
+    pub(super) fn is_arc(&self) -> bool {
+        self.candidate.manifest.transport != Transport::None && self.ends.is_ok() && !self.is_leaving
+    }
+
+    /// The process that has not ended yet.
+    pub(super) fn living(&self) -> Option<&Process> {
+        self.process.as_ref().filter(|process| process.ended.is_none())
+    }
+
+    pub(super) fn info(&self) -> ServiceInfo {
+        let manifest = &self.candidate.manifest;
+        let state = self.state();
+        let failure = self.machine.reason().map(|reason| match state {
+            ServiceState::Running | ServiceState::Starting => format!("last failure: {reason}"),
+            _ => reason.to_owned(),
+        });
+        ServiceInfo {
+            name: manifest.name.clone(),
+            description: manifest.description.clone(),
+            version: manifest.version.clone(),
+            state,
+            reason: self.status.clone().filter(|_| self.machine.is_alive()).or(failure),
+            pid: self.living().map(|process| process.pid),
+            since_ms: self.since_ms,
+            restarts: self.machine.restarts(),
+        }
+    }
+
+    /// What the gateway is told of it.
+    pub(super) fn added(&self, layout: &Layout) -> ArcAdded {
+        let socket = paths::arc_socket(&layout.run, self.name().as_str());
+        ArcAdded { manifest: self.candidate.text.clone(), socket: socket.display().to_string() }
+    }
+}
+
+impl Ends {
+    pub(super) fn make(candidate: &Candidate, layout: &Layout) -> Result<Self, String> {
+        let manifest = &candidate.manifest;
+        let name = manifest.name.as_str();
+        let listen = |wanted: bool, path: &Path| match wanted {
+            true => sys::bind_unix(path).map(Some).map_err(|error| refused(path, &error)),
+            false => Ok(None),
+        };
+        let is_arc = manifest.transport != Transport::None;
+        let notify = layout.notify_socket(name);
+        let pipe = || -> io::Result<(PipeReader, PipeWriter)> {
+            let (output, writer) = io::pipe()?;
+            sys::set_blocking(output.as_fd(), false)?;
+            Ok((output, writer))
+        };
+        let (output, writer) = pipe().map_err(|error| format!("cannot make a pipe: {error}"))?;
+        Ok(Self {
+            arc: listen(is_arc, &paths::arc_socket(&layout.run, name))?,
+            caller: listen(is_arc, &paths::caller_socket(&layout.run, name))?,
+            gateway: listen(manifest.control, &paths::gateway_socket(&layout.run))?,
+            notify: sys::bind_datagram(&notify).map_err(|error| refused(&notify, &error))?,
+            output,
+            writer,
+        })
+    }
+}
+
+/// The one trouble that people meet is a path that is longer than a socket's may be (107 bytes, unix(7)).
+fn refused(path: &Path, error: &io::Error) -> String {
+    let shown = path.display();
+    match error.kind() {
+        io::ErrorKind::InvalidInput => {
+            format!("{shown}: the path is too long for a socket (107 bytes at most): choose a shorter --data")
+        }
+        _ => format!("{shown}: cannot be bound: {error}"),
+    }
+}

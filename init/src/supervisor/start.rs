@@ -1,0 +1,177 @@
+//! Carrying out the plan of a service's start.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+
+use spec::paths;
+
+use super::Supervisor;
+use super::service::{Ends, Process, Service};
+use crate::connection::Connection;
+use crate::layout::{Layout, create_folder, write_private};
+use crate::listeners::Listeners;
+use crate::machine::Event;
+use crate::plan::{Handed, Plan, Surroundings, plan};
+use crate::sys::{self, Input, Interest, Launch, LaunchError, Source};
+
+/// Why a plan could not be carried out.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error("{}: not found: build or install it, or name its folder with --bin", .0.display())]
+    NoProgram(PathBuf),
+    #[error("{}: is not an executable file", .0.display())]
+    NotExecutable(PathBuf),
+    #[error("{}: cannot be created: {source}", folder.display())]
+    Folder { folder: PathBuf, source: io::Error },
+    #[error("{}: cannot be written: {source}", file.display())]
+    Settings { file: PathBuf, source: io::Error },
+    #[error("the listener {0} has no address: set listen.{0} in llmbasedos.toml")]
+    NoListener(spec::Name),
+    #[error("its sockets are missing")]
+    NoSocket,
+    #[error("cannot make its control channel: {0}")]
+    Channel(#[source] io::Error),
+    #[error("speaks on its standard input and output, and nobody has connected")]
+    NoConnection,
+    #[error("cannot enter its cgroup: {0}")]
+    Group(#[source] io::Error),
+    #[error("{}: {source}", program.display())]
+    Launch { program: PathBuf, source: LaunchError },
+}
+
+impl Failure {
+    /// Whether a second try would fare the same.
+    fn is_for_good(&self) -> bool {
+        match self {
+            Self::NoProgram(_) | Self::NotExecutable(_) | Self::NoListener(_) | Self::NoSocket => true,
+            Self::Launch { source, .. } => source.is_for_good(),
+            _ => false,
+        }
+    }
+}
+
+impl Supervisor {
+    /// Starts a service's process and answers what its machine is to be told.
+    pub(super) fn start(&mut self, number: u32) -> Event {
+        match self.carry_out(number) {
+            Ok(()) => {
+                self.introduce_arcs(number);
+                Event::Spawned
+            }
+            Err(failure) => Event::SpawnFailed { reason: failure.to_string(), for_good: failure.is_for_good() },
+        }
+    }
+
+    fn carry_out(&mut self, number: u32) -> Result<(), Failure> {
+        let Some(service) = self.services.get_mut(&number) else { return Ok(()) };
+        service.mend(&self.layout);
+        let surroundings = Surroundings {
+            layout: &self.layout,
+            programs: &self.programs,
+            config: &self.config,
+            inherited: &self.inherited,
+        };
+        let plan = plan(&service.candidate.manifest, &surroundings);
+        check_program(&plan.program)?;
+        prepare_folders(&plan)?;
+        let ends = service.ends.as_ref().map_err(|_| Failure::NoSocket)?;
+        let channel = match plan.descriptors.iter().any(|(_, handed)| *handed == Handed::ControlChannel) {
+            true => Some(sys::pair().map_err(Failure::Channel)?),
+            false => None,
+        };
+        let theirs = channel.as_ref().map(|(_, theirs)| theirs);
+        let connection = if plan.speaks_on_stdio { Some(accept(ends)?) } else { None };
+        let entrance = service.group.entrance().map_err(Failure::Group)?;
+        let launch = Launch {
+            program: &plan.program,
+            arguments: &plan.arguments,
+            environment: &plan.environment,
+            folder: &plan.folder,
+            descriptors: descriptors(&plan, ends, theirs, &self.listeners)?,
+            input: match &connection {
+                Some(connection) => Input::Connection(connection.as_fd()),
+                None => Input::Nothing(self.null.as_fd()),
+            },
+            output: ends.writer.as_fd(),
+            group: entrance.as_ref().map(AsFd::as_fd),
+            open_files: plan.limits.open_files,
+        };
+        let child = sys::launch(&launch).map_err(|source| Failure::Launch { program: plan.program.clone(), source })?;
+        let ours = channel.map(|(ours, _)| Connection::new(ours));
+        self.took_off(number, child, ours);
+        Ok(())
+    }
+
+    fn took_off(&mut self, number: u32, child: sys::Child, channel: Option<Connection>) {
+        let Some(service) = self.services.get_mut(&number) else { return };
+        let mut watched = self.poll.add(&child, Source::Process(number), Interest::READ);
+        if let Some(channel) = &channel {
+            watched = watched.and(self.poll.add(channel, Source::Channel(number), Interest::READ));
+        }
+        service.channel = channel;
+        service.status = None;
+        service.last_line = None;
+        service.process = Some(Process { pid: child.pid(), child, ended: None });
+        if let Err(error) = watched {
+            let name = service.name().clone();
+            self.say(&format!("{name}: cannot wait for its process: {error}"));
+        }
+    }
+}
+
+impl Service {
+    /// Replaces an Arc's own socket where the Arc has made it useless, and lets it block again, which an Arc may have
+    /// changed as well: both belong to the open socket, which the Arc shared.
+    pub(super) fn mend(&mut self, layout: &Layout) {
+        let path = paths::arc_socket(&layout.run, self.name().as_str());
+        let Ok(Ends { arc: Some(listener), .. }) = &mut self.ends else { return };
+        if sys::is_broken(&*listener)
+            && let Ok(fresh) = sys::bind_unix(&path)
+        {
+            *listener = fresh;
+        }
+        // Only a descriptor that is not open refuses this.
+        let _ = sys::set_blocking(listener.as_fd(), true);
+    }
+}
+
+fn check_program(program: &Path) -> Result<(), Failure> {
+    let metadata = program.metadata().map_err(|_| Failure::NoProgram(program.to_owned()))?;
+    let is_executable = metadata.is_file() && metadata.permissions().mode() & 0o111 != 0;
+    if is_executable { Ok(()) } else { Err(Failure::NotExecutable(program.to_owned())) }
+}
+
+fn prepare_folders(plan: &Plan) -> Result<(), Failure> {
+    for folder in &plan.folders {
+        create_folder(folder).map_err(|source| Failure::Folder { folder: folder.clone(), source })?;
+    }
+    if let Some((file, text)) = &plan.settings {
+        write_private(file, text).map_err(|source| Failure::Settings { file: file.clone(), source })?;
+    }
+    Ok(())
+}
+
+/// The connection that woke a service which speaks on its standard input and output.
+fn accept(ends: &Ends) -> Result<UnixStream, Failure> {
+    let listener: &UnixListener = ends.arc.as_ref().ok_or(Failure::NoSocket)?;
+    let accepted = listener.set_nonblocking(true).and_then(|()| listener.accept());
+    accepted.map(|(connection, _)| connection).map_err(|_| Failure::NoConnection)
+}
+
+fn descriptors<'a>(
+    plan: &Plan,
+    ends: &'a Ends,
+    channel: Option<&'a OwnedFd>,
+    listeners: &'a Listeners,
+) -> Result<Vec<(String, BorrowedFd<'a>)>, Failure> {
+    let find = |handed: &Handed| match handed {
+        Handed::ArcSocket => ends.arc.as_ref().map(AsFd::as_fd).ok_or(Failure::NoSocket),
+        Handed::GatewaySocket => ends.gateway.as_ref().map(AsFd::as_fd).ok_or(Failure::NoSocket),
+        Handed::ControlChannel => channel.map(AsFd::as_fd).ok_or(Failure::NoSocket),
+        Handed::Listener(name) => listeners.get(name).map(AsFd::as_fd).ok_or_else(|| Failure::NoListener(name.clone())),
+    };
+    plan.descriptors.iter().map(|(name, handed)| Ok((name.clone(), find(handed)?))).collect()
+}

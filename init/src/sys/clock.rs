@@ -1,0 +1,77 @@
+//! Time and chance.
+
+use std::hash::{BuildHasher, RandomState};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+/// Milliseconds since init started, on a clock that never goes back.
+pub(crate) type Millis = u64;
+
+/// The clock of the supervisor.
+pub(crate) struct Clock {
+    start: Instant,
+}
+
+impl Clock {
+    pub(crate) fn start() -> Self {
+        Self { start: Instant::now() }
+    }
+
+    pub(crate) fn now(&self) -> Millis {
+        u64::try_from(self.start.elapsed().as_millis()).unwrap_or(Millis::MAX)
+    }
+
+    /// A number from −20 to 20, by which a pause differs from the last one, so that what failed together does not
+    /// try again together. `std`'s hasher keys are the random source: chance is wanted here, not secrecy.
+    pub(crate) fn jitter_percent(&self) -> i8 {
+        let chance = RandomState::new().hash_one(self.now()) % 41;
+        i8::try_from(chance).map_or(0, |chance| chance - 20)
+    }
+}
+
+/// Milliseconds since 1970.
+pub(crate) fn unix_millis() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// `2026-11-23T05:59:32.123Z` of milliseconds since 1970.
+pub(crate) fn date_and_time(unix_millis: u64) -> String {
+    let (seconds, millis) = (unix_millis / 1000, unix_millis % 1000);
+    let (year, month, day) = civil(seconds / 86_400);
+    let (hour, minute, second) = (seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millis:03}Z")
+}
+
+/// Year, month and day of a number of days since 1970: `civil_from_days` of Howard Hinnant's "chrono-Compatible
+/// Low-Level Date Algorithms", for days after 1970 alone.
+fn civil(days: u64) -> (u64, u64, u64) {
+    let shifted = days + 719_468;
+    let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
+    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let march_month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * march_month + 2) / 5 + 1;
+    let month = if march_month < 10 { march_month + 3 } else { march_month - 9 };
+    (year_of_era + era * 400 + u64::from(month <= 2), month, day)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn days_become_dates() {
+        assert_eq!(date_and_time(0), "1970-01-01T00:00:00.000Z");
+        assert_eq!(date_and_time(951_782_399_999), "2000-02-28T23:59:59.999Z");
+        assert_eq!(date_and_time(951_782_400_000), "2000-02-29T00:00:00.000Z");
+        assert_eq!(date_and_time(1_795_413_572_123), "2026-11-23T05:59:32.123Z");
+    }
+
+    #[test]
+    fn jitter_stays_within_a_fifth_and_differs() {
+        let clock = Clock::start();
+        let drawn: Vec<i8> = (0..200).map(|_| clock.jitter_percent()).collect();
+        assert!(drawn.iter().all(|percent| (-20..=20).contains(percent)));
+        assert!(drawn.iter().any(|&percent| Some(&percent) != drawn.first()));
+    }
+}

@@ -1,0 +1,245 @@
+//! All processes of one service, those included that left its session and its process group.
+//!
+//! A cgroup v2 leaf of our own holds them where one can be made: nothing leaves it, and `cgroup.kill` ends it whole
+//! (Linux, `Documentation/admin-guide/cgroup-v2.rst`). No controller is needed, nothing that exists is rearranged.
+//! Where none can be made, the process tree is walked instead: by session, by parent, and for those that init adopted
+//! by the service's own variable in their environment. That is a second best that a process may dodge; whatever it
+//! misses is killed at the end as a child of init.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+/// Where the groups of this init lie.
+pub(crate) struct Groups {
+    folder: Option<PathBuf>,
+}
+
+/// The processes of one service.
+pub(crate) struct Group {
+    leaf: Option<PathBuf>,
+    /// `NAME=value` that all processes of the service and no others have in their environment.
+    mark: String,
+}
+
+impl Groups {
+    /// Finds or makes the folder of the groups for the data folder `data`, and kills what an earlier init that was
+    /// itself killed has left in it. Call it while the data folder is locked.
+    pub(crate) fn open(data: &Path) -> Self {
+        let folder = own_cgroup().and_then(|parent| {
+            let identity = fs::metadata(data).ok()?;
+            let folder = parent.join(format!("llmbasedos-{}-{}", identity.dev(), identity.ino()));
+            for left in leaves(&folder) {
+                end_leaf(&left);
+            }
+            match fs::create_dir(&folder) {
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => None,
+                _ => Some(folder),
+            }
+        });
+        Self { folder }
+    }
+
+    /// Whether groups are cgroups.
+    pub(crate) fn are_cgroups(&self) -> bool {
+        self.folder.is_some()
+    }
+
+    /// The group of one service. `number` tells apart services that had the same name one after the other.
+    pub(crate) fn group(&self, name: &str, number: u32, mark: String) -> Group {
+        let leaf = self.folder.as_ref().map(|folder| folder.join(format!("{name}.{number}")));
+        Group { leaf: leaf.filter(|leaf| fs::create_dir(leaf).is_ok()), mark }
+    }
+
+    /// Removes the folder of the groups, which must be empty.
+    pub(crate) fn close(&self) {
+        if let Some(folder) = &self.folder {
+            for left in leaves(folder) {
+                end_leaf(&left);
+            }
+            // Busy only when something in it cannot die; it then stays for the next start.
+            let _ = fs::remove_dir(folder);
+        }
+    }
+}
+
+impl Group {
+    /// Where a process writes `0` to join.
+    pub(crate) fn entrance(&self) -> io::Result<Option<File>> {
+        self.leaf.as_ref().map(|leaf| OpenOptions::new().write(true).open(leaf.join("cgroup.procs"))).transpose()
+    }
+
+    /// Kills all of them. `main` is the process that init started for it.
+    pub(crate) fn kill(&self, main: u32) {
+        match &self.leaf {
+            Some(leaf) => kill_leaf(leaf),
+            None => self.walk(main).into_iter().for_each(kill_process),
+        }
+    }
+
+    /// Whether none of them is left.
+    pub(crate) fn is_empty(&self, main: u32) -> bool {
+        match &self.leaf {
+            Some(leaf) => is_empty_leaf(leaf),
+            None => self.walk(main).is_empty(),
+        }
+    }
+
+    fn walk(&self, main: u32) -> BTreeSet<u32> {
+        let processes = processes();
+        let own = std::process::id();
+        let adopted = |process: &Process| process.parent == own && has_in_environment(process.pid, &self.mark);
+        let belongs = |process: &&Process| process.pid == main || process.session == main || adopted(process);
+        let mut members: BTreeSet<u32> = processes.iter().filter(belongs).map(|process| process.pid).collect();
+        loop {
+            let children = processes.iter().filter(|process| members.contains(&process.parent));
+            let more: Vec<u32> = children.map(|process| process.pid).filter(|pid| !members.contains(pid)).collect();
+            if more.is_empty() {
+                return members;
+            }
+            members.extend(more);
+        }
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if let Some(leaf) = &self.leaf {
+            // Not empty only when it could not be killed; `Groups::close` tries again.
+            let _ = fs::remove_dir(leaf);
+        }
+    }
+}
+
+/// Kills whatever is still a child of init, however it came to be one; answers whether there was any.
+pub(crate) fn kill_children() -> bool {
+    let own = std::process::id();
+    let children: Vec<u32> =
+        processes().iter().filter(|process| process.parent == own).map(|process| process.pid).collect();
+    let any = !children.is_empty();
+    children.into_iter().for_each(kill_process);
+    any
+}
+
+fn kill_process(pid: u32) {
+    if let Ok(pid) = i32::try_from(pid) {
+        // One that is gone is what is wanted.
+        let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+    }
+}
+
+/// The cgroup v2 folder of init itself.
+fn own_cgroup() -> Option<PathBuf> {
+    let own = fs::read_to_string("/proc/self/cgroup").ok()?;
+    let path = own.lines().find_map(|line| line.strip_prefix("0::/"))?;
+    let mounts = fs::read_to_string("/proc/self/mounts").ok()?;
+    let mount = mounts.lines().find_map(|line| {
+        let mut fields = line.split(' ');
+        let (_, folder, kind) = (fields.next()?, fields.next()?, fields.next()?);
+        (kind == "cgroup2").then_some(folder)
+    })?;
+    Some(Path::new(mount).join(path))
+}
+
+fn leaves(folder: &Path) -> Vec<PathBuf> {
+    let entries = folder.read_dir().into_iter().flatten().flatten();
+    entries.map(|entry| entry.path()).filter(|path| path.is_dir()).collect()
+}
+
+fn kill_leaf(leaf: &Path) {
+    // Linux 5.14; on an older kernel the group does not become empty, which the caller sees.
+    let _ = fs::write(leaf.join("cgroup.kill"), "1");
+}
+
+fn is_empty_leaf(leaf: &Path) -> bool {
+    match fs::read_to_string(leaf.join("cgroup.events")) {
+        Ok(events) => events.lines().any(|line| line == "populated 0"),
+        Err(error) => error.kind() == io::ErrorKind::NotFound,
+    }
+}
+
+fn end_leaf(leaf: &Path) {
+    kill_leaf(leaf);
+    // The kernel needs a moment to bury them; at start and at the end of init nothing else waits for this.
+    for _ in 0..100 {
+        if fs::remove_dir(leaf).is_ok() {
+            return;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+}
+
+struct Process {
+    pid: u32,
+    parent: u32,
+    session: u32,
+}
+
+/// All living processes that can be seen.
+fn processes() -> Vec<Process> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let read = |entry: fs::DirEntry| {
+        let pid = entry.file_name().to_str()?.parse().ok()?;
+        parse_stat(pid, &fs::read(entry.path().join("stat")).ok()?)
+    };
+    entries.filter_map(read).collect()
+}
+
+/// Reads `/proc/<pid>/stat` (proc_pid_stat(5)); `None` for a dead process. The name in parentheses may hold anything.
+fn parse_stat(pid: u32, stat: &[u8]) -> Option<Process> {
+    let after_name = stat.iter().rposition(|&byte| byte == b')')? + 1;
+    let rest = std::str::from_utf8(stat.get(after_name..)?).ok()?;
+    let mut fields = rest.split_ascii_whitespace();
+    let (state, parent, _group, session) = (fields.next()?, fields.next()?, fields.next()?, fields.next()?);
+    if matches!(state, "Z" | "X") {
+        return None;
+    }
+    Some(Process { pid, parent: parent.parse().ok()?, session: session.parse().ok()? })
+}
+
+fn has_in_environment(pid: u32, variable: &str) -> bool {
+    fs::read(format!("/proc/{pid}/environ"))
+        .is_ok_and(|environment| environment.split(|&byte| byte == 0).any(|entry| entry == variable.as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_with_a_parenthesis_does_not_shift_the_fields() {
+        let process = parse_stat(5, b"5 (a) Z 1 (b) S 7 8 9 0 -1").expect("alive");
+        assert_eq!((process.pid, process.parent, process.session), (5, 7, 9));
+        assert!(parse_stat(5, b"5 (a) Z 7 8 9 0 -1").is_none());
+        assert!(parse_stat(5, b"rubbish").is_none());
+    }
+
+    #[test]
+    fn without_cgroups_an_orphan_is_found_by_its_mark() {
+        use std::process::Command;
+        super::super::adopt_orphans().expect("adopted");
+        let mark = format!("NOTIFY_SOCKET=/test/{}", std::process::id());
+        let (key, value) = mark.split_once('=').expect("a pair");
+        let script = "setsid sh -c 'echo up; exec sleep 1000' & read end";
+        let mut main = Command::new("/bin/sh");
+        main.args(["-c", script]).env(key, value);
+        main.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped());
+        let mut main = main.spawn().expect("a shell");
+        let mut up = [0; 3];
+        io::Read::read_exact(main.stdout.as_mut().expect("piped"), &mut up).expect("the orphan is there");
+        let group = Groups { folder: None }.group("kv", 1, mark);
+        assert_eq!(group.walk(main.id()).len(), 2, "the service and its child");
+        main.kill().expect("killed");
+        main.wait().expect("waited");
+        assert_eq!(group.walk(main.id()).len(), 1, "its orphan, which is ours now");
+        while !group.is_empty(main.id()) {
+            group.kill(main.id());
+            super::super::reap_orphans(|_| false);
+        }
+    }
+}

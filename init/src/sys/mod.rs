@@ -1,0 +1,28 @@
+//! The one seam to the kernel: what the rest of init asks of it, in init's own words.
+//!
+//! Nothing outside this folder makes a system call beyond what `std` offers for files.
+
+mod before_exec;
+mod child;
+mod clock;
+mod group;
+mod launch;
+mod notify;
+mod parent;
+mod poll;
+mod signals;
+mod sockets;
+mod terminal;
+mod watch;
+
+pub(crate) use child::{Child, Exit, reap_orphans};
+pub(crate) use clock::{Clock, Millis, date_and_time, unix_millis};
+pub(crate) use group::{Group, Groups, kill_children};
+pub(crate) use launch::{Input, Launch, LaunchError, launch};
+pub(crate) use notify::say_ready;
+pub(crate) use parent::{adopt_orphans, end_with_parent, restrict_new_files};
+pub(crate) use poll::{Interest, Poll, Ready, Source};
+pub(crate) use signals::{Signals, Wish};
+pub(crate) use sockets::{bind_datagram, bind_unix, is_broken, pair, receive, send, set_blocking};
+pub(crate) use terminal::{stderr_is_terminal, write_stderr};
+pub(crate) use watch::FolderWatch;
