@@ -30,6 +30,12 @@ pub(crate) enum Command {
     },
     /// Build the static programs that ship, and print their sizes.
     Release,
+    /// Measure the system that runs: the cost of a call, and the memory of each process.
+    Bench {
+        /// Its data folder [the checkout's ./data].
+        #[arg(long, value_name = "DIR")]
+        data: Option<PathBuf>,
+    },
 }
 
 /// A named part of the tests.

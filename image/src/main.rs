@@ -1,5 +1,6 @@
 //! The task runner: developer mode now, disk images and the machines that boot them next.
 
+mod bench;
 mod cli;
 mod dev;
 mod failure;
@@ -38,5 +39,6 @@ fn run(command: &Command) -> Result<(), Failure> {
         Command::Dev(options) => dev::run(options, &repository, &signals),
         Command::Test { suite } => suites::run(*suite, &repository, &signals),
         Command::Release => release::run(&repository, &signals),
+        Command::Bench { data } => bench::run(&data.clone().unwrap_or_else(|| repository.path("data"))),
     }
 }

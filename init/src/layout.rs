@@ -77,6 +77,16 @@ impl Layout {
         self.run.join("notify").join(format!("{service}.sock"))
     }
 
+    /// The variable that a service's processes have in their environment and no others do.
+    pub(crate) fn mark(&self, service: &str) -> String {
+        format!("{}{service}.sock", self.mark_prefix())
+    }
+
+    /// What the marks of all services begin with.
+    pub(crate) fn mark_prefix(&self) -> String {
+        format!("NOTIFY_SOCKET={}/", self.run.join("notify").display())
+    }
+
     /// The settings of an Arc.
     pub(crate) fn settings_file(&self, arc: &str) -> PathBuf {
         self.run.join("settings").join(format!("{arc}.toml"))

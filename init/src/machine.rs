@@ -205,6 +205,11 @@ impl Machine {
         None
     }
 
+    /// Waits for its turn, or for the connection without which it cannot start.
+    fn queue(&mut self, rules: &Rules) -> Option<Action> {
+        self.enter(if rules.per_connection { Phase::Listening } else { Phase::Waiting })
+    }
+
     fn stop(&mut self, next: Next, at: At, rules: &Rules) -> Option<Action> {
         self.phase = Phase::Stopping { kill_at: Some(at.now.saturating_add(rules.stop_timeout)), next };
         Some(Action::Terminate)
@@ -287,12 +292,8 @@ fn wish(machine: &mut Machine, event: &Event, at: At, rules: &Rules) -> Option<A
         }
         (Phase::Starting { .. } | Phase::Running { .. } | Phase::Waiting, Event::Start) => None,
         (Phase::Starting { .. } | Phase::Running { .. }, Event::Stop) => machine.stop(Next::Rest, at, rules),
-        (Phase::Starting { .. } | Phase::Running { .. }, Event::Restart) => {
-            let next = if rules.per_connection { Next::Fail("stopped by hand".to_owned()) } else { Next::Start };
-            machine.stop(next, at, rules)
-        }
-        (_, Event::Start | Event::Restart) if rules.per_connection => machine.enter(Phase::Listening),
-        (_, Event::Start | Event::Restart) => machine.enter(Phase::Waiting),
+        (Phase::Starting { .. } | Phase::Running { .. }, Event::Restart) => machine.stop(Next::Start, at, rules),
+        (_, Event::Start | Event::Restart) => machine.queue(rules),
         (_, _) => machine.enter(Phase::Stopped),
     }
 }
@@ -338,7 +339,7 @@ fn happening(machine: &mut Machine, event: Event, at: At, rules: &Rules) -> Opti
         }
         (Phase::Stopping { next, .. }, Event::Ended { .. }) => match next {
             Next::Rest => machine.enter(Phase::Stopped),
-            Next::Start => machine.enter(Phase::Waiting),
+            Next::Start => machine.queue(rules),
             Next::Fail(reason) => machine.fail(reason, at, rules),
         },
         _ => None,

@@ -99,8 +99,20 @@ fn arguments(step: &Step, known: &Value) -> std::result::Result<Value, String> {
 }
 
 fn args_of(step: &Step) -> Value {
-    // A TOML table has no values that JSON lacks but dates, which become strings.
-    serde_json::to_value(&step.args).unwrap_or_default()
+    Value::Object(step.args.iter().map(|(key, value)| (key.clone(), to_json(value))).collect())
+}
+
+/// TOML as JSON; dates, which JSON lacks, become strings.
+fn to_json(value: &toml::Value) -> Value {
+    match value {
+        toml::Value::String(text) => text.as_str().into(),
+        toml::Value::Integer(number) => (*number).into(),
+        toml::Value::Float(number) => (*number).into(),
+        toml::Value::Boolean(value) => (*value).into(),
+        toml::Value::Datetime(date) => date.to_string().into(),
+        toml::Value::Array(items) => items.iter().map(to_json).collect(),
+        toml::Value::Table(table) => table.iter().map(|(key, value)| (key.clone(), to_json(value))).collect(),
+    }
 }
 
 /// The value with `change` done to each string in it; `path` says where one stands: `args.tags[0]`.

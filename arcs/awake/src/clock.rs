@@ -16,9 +16,15 @@ const LOOK: Duration = Duration::from_secs(30);
 /// Wakes each Sentinel that says `every` when it is due, one after the other, for ever.
 pub(crate) async fn run(awake: Arc<Awake>, host: Host) {
     let mut turns: HashMap<Name, i64> = HashMap::new();
+    let mut broken = Vec::new();
     loop {
         tokio::time::sleep(LOOK).await;
-        for sentinel in awake.shelf().sentinels {
+        let shelf = awake.shelf();
+        if shelf.broken != broken {
+            shelf.log_broken();
+            broken.clone_from(&shelf.broken);
+        }
+        for sentinel in shelf.sentinels {
             let Some(period) = period(&sentinel) else { continue };
             if let Err(error) = turn(&awake, host.gateway(), &sentinel, period, &mut turns).await {
                 tracing::error!(sentinel = %sentinel.name, "its turn failed: {error}");
@@ -34,7 +40,7 @@ fn period(sentinel: &Sentinel) -> Option<Duration> {
     })
 }
 
-/// Wakes `sentinel` if it is due. `turns` spares the store: it is asked once for each Sentinel.
+/// Wakes `sentinel` if it is due. `turns` spares the store: it is asked only when a turn may be due.
 async fn turn(
     awake: &Awake,
     gateway: &Gateway,
@@ -42,21 +48,20 @@ async fn turn(
     period: Duration,
     turns: &mut HashMap<Name, i64>,
 ) -> Result<()> {
-    let now = OffsetDateTime::now_utc();
-    let last = match turns.get(&sentinel.name) {
-        Some(last) => Some(*last),
-        None => memory::last_turn(gateway, &sentinel.name).await?,
-    };
-    turns.insert(sentinel.name.clone(), last.unwrap_or_else(|| now.unix_timestamp()));
+    let (name, now) = (&sentinel.name, OffsetDateTime::now_utc());
+    let due = |last: i64| is_due(last, period, now.unix_timestamp());
+    if turns.get(name).is_some_and(|last| !due(*last)) {
+        return Ok(());
+    }
+    let last = memory::last_turn(gateway, name).await?;
+    turns.insert(name.clone(), last.filter(|last| !due(*last)).unwrap_or_else(|| now.unix_timestamp()));
     match last {
         // A Sentinel that is new has its first turn a period from now, also if the system is started anew meanwhile.
-        None => memory::take_turn(gateway, &sentinel.name, now).await,
-        Some(last) if is_due(last, period, now.unix_timestamp()) => {
+        None => memory::take_turn(gateway, name, now).await,
+        Some(last) if due(last) => {
             let _turn = awake.turn.lock().await;
-            // Before it begins: one that fails waits for its next turn as well.
-            turns.insert(sentinel.name.clone(), now.unix_timestamp());
             let ticked = wake(gateway, sentinel, now).await?;
-            tracing::info!(sentinel = %sentinel.name, triggered = ticked.triggered, "{}", ticked.reason);
+            tracing::info!(sentinel = %name, triggered = ticked.triggered, "{}", ticked.reason);
             Ok(())
         }
         Some(_) => Ok(()),

@@ -2,7 +2,7 @@
 //!
 //! A Sentinel is a TOML file ([`kit::Sentinel`]). Those that ship are part of this program; those of the owner lie in
 //! `/data/quests`, where a file of the same name takes the place of one that ships. `awake.tick` wakes one Sentinel,
-//! the one whose last turn is longest ago; the [`clock`] wakes those that say `every`.
+//! the one whose last turn is longest ago; the clock wakes those that say `every`.
 
 mod act;
 mod clock;

@@ -33,10 +33,14 @@ impl Shelf {
                 Err(problems) => shelf.broken.push(problems),
             }
         }
-        for problems in &shelf.broken {
+        shelf
+    }
+
+    /// Writes to the log what is wrong.
+    pub(crate) fn log_broken(&self) {
+        for problems in &self.broken {
             tracing::warn!("a Sentinel cannot be woken: {problems}");
         }
-        shelf
     }
 
     fn add_files(&mut self, folder: &Path, sources: &mut BTreeMap<String, String>) {

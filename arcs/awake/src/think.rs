@@ -11,19 +11,19 @@ use crate::world::{World, ask};
 const CANDIDATES: usize = 4;
 /// How often is asked at the most until there is one.
 const TRIES: usize = 10;
+/// How often the model may fail to answer at all.
+const FAILURES: usize = 3;
 
-/// Ways to look at a subject. A small model that is only told to be specific gives the same topic again and again.
-const ANGLES: [&str; 10] = [
-    "a first step",
-    "a common mistake",
-    "what something costs",
-    "how to stay safe",
-    "choosing between two things",
-    "a word that nobody explains",
-    "a tool and how to use it",
-    "what to check before",
-    "what to do when it goes wrong",
-    "a question that people do not dare to ask",
+/// How a topic may begin. A small model that may begin as it likes names the same few subjects again and again.
+const BEGINNINGS: [&str; 8] = [
+    "How to",
+    "What to check before",
+    "Why",
+    "Is it safe to",
+    "When to",
+    "What happens when",
+    "Which",
+    "The mistake of",
 ];
 
 /// The outcome of thinking.
@@ -67,24 +67,23 @@ struct Answer {
 pub(crate) async fn think(world: &impl World, sentinel: &Sentinel, covered: &[String], seed: u32) -> Result<Thought> {
     let subject = Subject::new(&sentinel.think);
     let mut best: Option<(i64, String)> = None;
-    let (mut usable, mut old, mut failed) = (0, 0, None);
-    for attempt in 0..TRIES {
-        if attempt >= CANDIDATES && best.is_some() {
+    let (mut usable, mut old) = (0, 0);
+    let mut failures = Vec::new();
+    for (attempt, seed) in (0..TRIES).zip(seed..) {
+        if (attempt >= CANDIDATES && best.is_some()) || failures.len() >= FAILURES {
             break;
         }
-        let answer = match propose(world, sentinel, covered.len() + attempt, seed.wrapping_add(attempt_seed(attempt))).await {
-            Ok(answer) => answer,
-            Err(error) if error.code() != code::MODEL && error.code() != code::INTERNAL => return Err(error),
-            // A model that is gone for a moment is asked again; one that stays away is an error.
-            Err(error) if attempt + 1 < CANDIDATES => {
-                failed = Some(error);
+        let topic = match propose(world, sentinel, covered.len() + attempt, seed).await {
+            Ok(answer) => subject.read(&answer).map_err(|why| tracing::info!(answer, "the answer {why}")),
+            // A model that is gone for a moment is asked again.
+            Err(error) if matches!(error.code(), code::MODEL | code::INTERNAL) => {
+                failures.push(error);
                 continue;
             }
-            Err(error) if best.is_none() && usable + old == 0 => return Err(error),
-            Err(_) => break,
+            Err(error) => return Err(error),
         };
-        match subject.read(&answer) {
-            Err(why) => tracing::info!(answer, "the answer {why}"),
+        match topic {
+            Err(()) => {}
             Ok(topic) if covered.iter().any(|other| subject.same(&topic, other)) => old += 1,
             Ok(topic) => {
                 usable += 1;
@@ -95,15 +94,15 @@ pub(crate) async fn think(world: &impl World, sentinel: &Sentinel, covered: &[St
             }
         }
     }
-    match (best, failed) {
+    match (best, failures.pop()) {
         (Some((_, topic)), _) => Ok(Thought::Topic { topic, reason: chosen(usable, covered.len()) }),
-        (None, Some(error)) if old == 0 => Err(error),
-        (None, _) if old > 0 => Ok(Thought::Nothing(format!(
+        (None, Some(error)) => Err(error),
+        (None, None) if old > 0 => Ok(Thought::Nothing(format!(
             "{}: every topic that the model named in {TRIES} tries is covered already ({} so far)",
             sentinel.name,
             covered.len()
         ))),
-        (None, _) => Err(no_topic(sentinel)),
+        (None, None) => Err(no_topic(sentinel)),
     }
 }
 
@@ -124,33 +123,32 @@ fn no_topic(sentinel: &Sentinel) -> Error {
     Error::new(message).with_code(code::MODEL)
 }
 
-fn attempt_seed(attempt: usize) -> u32 {
-    u32::try_from(attempt).unwrap_or(u32::MAX)
-}
-
 async fn propose(world: &impl World, sentinel: &Sentinel, turn: usize, seed: u32) -> Result<String> {
-    let angle = ANGLES.get(turn % ANGLES.len()).copied().unwrap_or_default();
-    let completion: Completion = ask(world, "llm.chat", &question(sentinel, angle, seed)).await?;
+    let beginning = BEGINNINGS.get(turn % BEGINNINGS.len()).copied().unwrap_or_default();
+    let completion: Completion = ask(world, "llm.chat", &question(sentinel, beginning, seed)).await?;
     match completion.choices.into_iter().next() {
         Some(choice) => Ok(choice.message.parsed.topic),
         None => Err(Error::new("llm.chat answered without a choice").with_code(code::MODEL)),
     }
 }
 
-/// One example in the same form, in another subject, turns bland topics into specific ones.
-fn question(sentinel: &Sentinel, angle: &str, seed: u32) -> Value {
+/// Examples in the same form, in another subject, turn bland topics into specific ones; a single one is copied.
+fn question(sentinel: &Sentinel, beginning: &str, seed: u32) -> Value {
     let Sentinel { persona, goal, think, .. } = sentinel;
     let who = if persona.is_empty() { String::new() } else { format!("You are {persona}. ") };
+    let garden = "Give me one specific topic for a vegetable garden blog.";
     json!({
         "messages": [
-            {"role": "system", "content": format!("{who}You work for this goal: {goal}. Answer in JSON.")},
-            {"role": "user", "content": "Give me one specific topic for a vegetable garden blog. The angle: a common mistake."},
+            {"role": "system", "content": format!("{who}You work for this goal: {goal}. You answer in JSON.")},
+            {"role": "user", "content": format!("{garden} It begins with: Why")},
             {"role": "assistant", "content": "{\"topic\": \"Why watering seedlings at noon does them no good\"}"},
-            {"role": "user", "content": format!("{think} The angle: {angle}.")},
+            {"role": "user", "content": format!("{garden} It begins with: How to")},
+            {"role": "assistant", "content": "{\"topic\": \"How to keep slugs off lettuce with a copper ring\"}"},
+            {"role": "user", "content": format!("{think} It begins with: {beginning}")},
         ],
         "options": {
             "purpose": "rank",
-            "temperature": 0.9,
+            "temperature": 0.7,
             "max_tokens": 60,
             // Backends read the seed as a signed 32-bit number.
             "seed": seed >> 1,

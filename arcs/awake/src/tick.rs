@@ -74,6 +74,7 @@ pub(crate) async fn run(awake: &Awake, world: &impl World, now: OffsetDateTime) 
         return Ok(Ticked::nothing("a tick is already running".to_owned()));
     };
     let shelf = awake.shelf();
+    shelf.log_broken();
     let mut waking = Vec::new();
     for sentinel in shelf.sentinels.iter().filter(|sentinel| sentinel.triggers.contains(&Trigger::Tick)) {
         waking.push((memory::last_turn(world, &sentinel.name).await?, sentinel));

@@ -18,7 +18,7 @@ const BLAND: [&str; 11] = [
 ];
 
 /// Words that only our example brings in.
-pub(crate) const EXAMPLE: [&str; 6] = ["seedling", "watering", "tomato", "noon", "garden", "vegetable"];
+const EXAMPLE: [&str; 6] = ["seedling", "watering", "slug", "lettuce", "garden", "vegetable"];
 
 /// Two topics that share at least this much of the smaller one are the same.
 const SAME: f64 = 0.7;
@@ -61,9 +61,14 @@ impl Subject {
         let bland = BLAND.iter().filter(|word| used.contains(**word)).count();
         let mut score = if (5..=12).contains(&words(topic).len()) { 3 } else { 0 };
         score += if asks { 2 } else { 0 };
-        score += if used.intersection(&self.words).next().is_some() { 1 } else { 0 };
+        score += if used.iter().any(|word| self.is_of_subject(word)) { 4 } else { 0 };
         score += if topic.chars().count() <= 80 { 1 } else { 0 };
         score - 3 * i64::try_from(bland).unwrap_or(0)
+    }
+
+    /// Whether a word is one of the subject or begins like one: `cryptocurrency` of `crypto`.
+    fn is_of_subject(&self, word: &str) -> bool {
+        self.words.iter().any(|own| own.len() >= 4 && word.starts_with(own.as_str()))
     }
 
     /// Whether two topics are the same, apart from the words that all topics of the subject have.
@@ -123,7 +128,7 @@ mod tests {
         let read = |answer: &str| subject().read(answer);
         assert_eq!(read(" \"How to spot a fake wallet app.\" ").as_deref(), Ok("How to spot a fake wallet app"));
         assert_eq!(read("Crypto for beginners"), Err("says nothing specific"));
-        assert_eq!(read("Why watering tomatoes at noon burns them"), Err("copies the example"));
+        assert_eq!(read("Why watering seedlings at night is better"), Err("copies the example"));
         assert_eq!(read("See [this](https://x.example) wallet topic"), Err("has markup in it"));
         assert_eq!(read("Wallets"), Err("is too short or too long"));
         assert_eq!(read(&"wallet ".repeat(30)), Err("is too short or too long"));

@@ -53,6 +53,6 @@ pub(crate) async fn call_within(
     let Some(timeout) = timeout else { return world.call(tool, arguments).await };
     match tokio::time::timeout(timeout, world.call(tool, arguments)).await {
         Ok(result) => result,
-        Err(_) => Err(Error::new(format!("{tool} took longer than the {timeout:?} of its step")).with_code(kit::code::RATE)),
+        Err(_) => Err(Error::new(format!("{tool} took longer than the {timeout:?} of its step"))),
     }
 }

@@ -27,4 +27,5 @@ pub use host::Host;
 pub use run::{StartError, run};
 pub use server::{Server, Shared};
 pub use spec::caller::{Caller, RunId, Who, code};
+pub use spec::{Autonomy, Quest, Sentinel, Step, Trigger};
 pub use spec::{Document, Label, Name, Place, Problems, Section, TomlValue};

@@ -88,7 +88,7 @@ pub(crate) async fn conduct(
             },
             _ = seconds.tick() => watcher.tick(),
             error = patience.end(request.name()) => {
-                client.cancel(&call, &error.to_string());
+                client.cancel(&call, &error.to_string()).await;
                 return Err(error);
             }
         }

@@ -7,9 +7,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use spec::caller::Failure;
-use tokio::sync::Notify;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use tokio::task::JoinHandle;
+use tokio::sync::{Notify, oneshot};
 
 use crate::address::Address;
 use crate::catalogue::{Catalogue, Page};
@@ -19,7 +18,7 @@ use crate::transport::{self, Incoming, Outgoing};
 
 /// How long a gateway that accepted the connection may take to say hello.
 const HELLO: Duration = Duration::from_secs(10);
-/// How long the last messages may take to leave.
+/// How long the word that a call is cancelled may take to leave.
 const FAREWELL: Duration = Duration::from_secs(1);
 
 /// What happens to a call.
@@ -49,10 +48,22 @@ pub(crate) struct Client {
     address: Address,
     /// What the gateway calls itself: name and version.
     server: String,
-    outgoing: UnboundedSender<String>,
-    writer: JoinHandle<()>,
+    outgoing: UnboundedSender<Outbound>,
     next_id: AtomicU64,
     shared: Arc<Shared>,
+}
+
+/// A message on its way out.
+struct Outbound {
+    text: String,
+    /// Told when it has left.
+    left: Option<oneshot::Sender<()>>,
+}
+
+impl From<String> for Outbound {
+    fn from(text: String) -> Self {
+        Self { text, left: None }
+    }
 }
 
 #[derive(Default)]
@@ -125,13 +136,15 @@ impl Client {
 
     fn start(address: Address, mut incoming: Incoming, mut outgoing: Outgoing) -> Self {
         let shared = Arc::<Shared>::default();
-        let (sender, mut to_send) = unbounded_channel::<String>();
+        let (sender, mut to_send) = unbounded_channel::<Outbound>();
         let of_writer = Arc::clone(&shared);
-        let writer = tokio::spawn(async move {
-            while let Some(text) = to_send.recv().await {
+        tokio::spawn(async move {
+            while let Some(Outbound { text, left }) = to_send.recv().await {
                 if let Err(reason) = outgoing.send(text).await {
                     return of_writer.end(reason);
                 }
+                // Whoever wanted to know may have stopped waiting.
+                let _ = left.map(|left| left.send(()));
             }
             outgoing.close().await;
         });
@@ -147,7 +160,7 @@ impl Client {
                     Ok(Received::Asked { reply }) => {
                         if let Some(sender) = replies.upgrade() {
                             // The writer is gone only when the connection is.
-                            let _ = sender.send(reply);
+                            let _ = sender.send(reply.into());
                         }
                     }
                     Ok(received) => of_reader.deliver(received),
@@ -155,7 +168,7 @@ impl Client {
                 }
             }
         });
-        Self { address, server: String::new(), outgoing: sender, writer, next_id: AtomicU64::new(1), shared }
+        Self { address, server: String::new(), outgoing: sender, next_id: AtomicU64::new(1), shared }
     }
 
     /// Where it is connected to.
@@ -193,10 +206,14 @@ impl Client {
         Call { id, events }
     }
 
-    /// Tells the gateway that nobody waits for the call any more.
-    pub(crate) fn cancel(&self, call: &Call, reason: &str) {
+    /// Tells the gateway that nobody waits for the call any more. Comes back when that has left, or cannot.
+    pub(crate) async fn cancel(&self, call: &Call, reason: &str) {
         self.shared.calls().waiting.remove(&call.id);
-        self.send(notification("notifications/cancelled", &json!({"requestId": call.id, "reason": reason})));
+        let text = notification("notifications/cancelled", &json!({"requestId": call.id, "reason": reason}));
+        let (left, has_left) = oneshot::channel();
+        // The writer is gone only when the connection is, and with it the call.
+        let _ = self.outgoing.send(Outbound { text, left: Some(left) });
+        let _ = tokio::time::timeout(FAREWELL, has_left).await;
     }
 
     /// Why a call's events ended without an answer.
@@ -238,16 +255,9 @@ impl Client {
         Ok(catalogue)
     }
 
-    /// Closes the connection once all that was sent has left.
-    pub(crate) async fn finish(self) {
-        drop(self.outgoing);
-        // Whoever does not read within this time will not miss it.
-        let _ = tokio::time::timeout(FAREWELL, self.writer).await;
-    }
-
     fn send(&self, text: String) {
         // The writer is gone only when the connection is, and then the call's events end.
-        let _ = self.outgoing.send(text);
+        let _ = self.outgoing.send(text.into());
     }
 }
 

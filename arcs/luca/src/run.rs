@@ -87,9 +87,7 @@ async fn work(options: RunOptions) -> Result<Value, Error> {
     };
     let addresses = candidates(options.gateway.as_ref(), &Surroundings::of_this_process())?;
     let client = patience.wait("the gateway", Client::connect(&addresses, "luca-run")).await?;
-    let outcome = call(&client, &options.method, given, options.quiet, &mut patience).await;
-    client.finish().await;
-    outcome
+    call(&client, &options.method, given, options.quiet, &mut patience).await
 }
 
 async fn call(

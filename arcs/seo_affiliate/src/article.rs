@@ -111,8 +111,7 @@ pub(crate) async fn write<M: Model>(
     let mut words = 0;
     for (index, heading) in outline.headings.iter().enumerate() {
         report(author, outline, turn, index, words).await;
-        let others: Vec<&str> = outline.headings.iter().filter(|other| *other != heading).map(String::as_str).collect();
-        let question = prompts.section(&outline.title, heading, &others);
+        let question = prompts.section(&outline.title, heading);
         let paragraphs = author.ask(&question, |answer: Paragraphs| prose(&gate, answer.paragraphs)).await?;
         paragraphs.iter().for_each(|paragraph| gate.remember(paragraph));
         words += paragraphs.iter().map(|paragraph| count(paragraph)).sum::<usize>();

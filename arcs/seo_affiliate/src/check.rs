@@ -1,9 +1,9 @@
 //! The last look at a site before it is shown: read back from the disk, parsed as a browser and a search engine would,
 //! and compared with what was meant.
 
-mod html;
+pub(crate) mod html;
 mod json_ld;
-mod xml;
+pub(crate) mod xml;
 
 use std::collections::BTreeMap;
 use std::path::Path;

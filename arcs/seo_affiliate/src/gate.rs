@@ -31,15 +31,15 @@ pub(crate) enum Fault {
     Echo(&'static str),
     #[error("talks about the task")]
     Talk,
-    #[error("has no word of the subject in it")]
-    Astray,
     #[error("has {found} usable parts where {wanted} are needed")]
     Few { found: usize, wanted: usize },
 }
 
-/// Words that only our examples bring in.
-const EXAMPLE: [&str; 10] =
-    ["slug", "slugs", "lettuce", "lettuces", "seedling", "seedlings", "compost", "mulch", "gardener", "gardening"];
+/// Words that only our examples bring in, one list for each of their subjects.
+const EXAMPLES: [&[&str]; 2] = [
+    &["slug", "slugs", "lettuce", "lettuces", "seedling", "seedlings", "copper", "torchlight", "garden", "gardening"],
+    &["dough", "sourdough", "loaf", "loaves", "bread", "flour", "crust", "oven", "bake", "baking"],
+];
 
 /// What a model says when it talks about its task in place of doing it.
 const TALK: [&str; 15] = [
@@ -76,8 +76,8 @@ impl Gate {
     /// A gate for a page about `topic`, which may be about what our examples are about.
     pub(crate) fn new(topic: &str) -> Self {
         let topic = words(topic);
-        let about_gardens = topic.iter().any(|word| EXAMPLE.contains(&word.as_str()) || word.starts_with("garden"));
-        let echoes = if about_gardens { Vec::new() } else { EXAMPLE.to_vec() };
+        let is_foreign = |example: &&&[&'static str]| !example.iter().any(|word| topic.iter().any(|own| own == word));
+        let echoes = EXAMPLES.iter().filter(is_foreign).flat_map(|example| example.iter().copied()).collect();
         Self { echoes, sentences: HashSet::new(), runs: HashSet::new() }
     }
 
@@ -140,7 +140,7 @@ impl Gate {
         }
         let used = words(&text);
         match self.echoes.iter().find(|echo| used.iter().any(|word| word == *echo)) {
-            Some(echo) => Err(Fault::Echo(echo)),
+            Some(echo) => Err(Fault::Echo(*echo)),
             None => Ok(text),
         }
     }

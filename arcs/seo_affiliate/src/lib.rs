@@ -1,9 +1,9 @@
 //! The Arc that writes mini-sites.
 //!
 //! `generate_site` asks `llm.chat` for one small part after another: title, headings, questions, then each section and
-//! each answer by itself. Every text passes the [`gate`] or is asked for anew. Everything else of a page is ours: its
+//! each answer by itself. Every text passes a gate or is asked for anew. Everything else of a page is ours: its
 //! markup, links, dates, structured data. The site is written beside the old one, read back from the disk and
-//! [checked](check), and then exchanged with the old one in one step, so that there is always a whole site.
+//! checked, and then exchanged with the old one in one step, so that there is always a whole site.
 //!
 //! A site keeps its articles as data in `.site.json` in its folder; a later call adds to them and makes all pages
 //! anew. An article whose title gives the slug of an older one takes its place.

@@ -1,6 +1,6 @@
 //! What an article will be about: its title, description, headings and questions, chosen among what the model offers.
 
-use kit::Result;
+use kit::{Error, Result};
 use serde::Deserialize;
 
 use crate::gate::{Fault, Gate};
@@ -82,7 +82,7 @@ pub(crate) async fn topics<M: Model>(
         return Ok(vec![keyword.to_owned()]);
     }
     let gate = Gate::new(keyword);
-    let question = prompts.topics(keyword, wanted);
+    let question = prompts.topics(wanted);
     author
         .ask(&question, |answer: Topics| different(answer.topics, &[], wanted.into(), |topic| gate.line(&topic, 2, 90)))
         .await
@@ -105,12 +105,12 @@ pub(crate) async fn outline<M: Model>(
     let Titled { title, description } =
         best.unwrap_or_else(|| Titled { title: String::new(), description: String::new() });
     let headings = author
-        .ask(&prompts.headings(topic, &title), |answer: Headings| {
+        .ask(&prompts.headings(&title), |answer: Headings| {
             different(answer.headings, &[&title], SECTIONS, |line| heading(&line, &gate))
         })
         .await?;
     let questions = author
-        .ask(&prompts.questions(topic, &title), |answer: Questions| {
+        .ask(&prompts.questions(&title), |answer: Questions| {
             different(answer.questions, &[], QUESTIONS, |line| question(&line, &gate))
         })
         .await?;
@@ -168,13 +168,16 @@ fn different(
     let mut taken: Vec<String> = Vec::new();
     let mut fault = None;
     for line in lines {
-        let before = taken.iter().map(String::as_str).chain(others.iter().copied());
         match check(line) {
-            Ok(line) if before.into_iter().all(|other| overlap(&subject(&line), &subject(other)) <= SAME) => {
-                taken.push(line)
-            }
-            Ok(_) => fault = Some(Fault::Repeats),
             Err(refused) => fault = Some(refused),
+            Ok(line) => {
+                let mut before = taken.iter().map(String::as_str).chain(others.iter().copied());
+                if before.any(|other| overlap(&subject(&line), &subject(other)) > SAME) {
+                    fault = Some(Fault::Repeats);
+                } else {
+                    taken.push(line);
+                }
+            }
         }
     }
     taken.truncate(wanted);

@@ -253,3 +253,6 @@ fn minutes(article: &Article) -> usize {
 fn mail_date(seconds: i64) -> String {
     moment(seconds).format(&Rfc2822).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests;

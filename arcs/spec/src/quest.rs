@@ -7,6 +7,9 @@ use crate::document::{Document, Section};
 use crate::problem::Problems;
 use crate::values::{Name, ToolName, ToolPattern};
 
+/// More tries than this hide a fault in place of bridging a moment.
+const MOST_RETRIES: u32 = 10;
+
 /// A validated Quest.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Quest {
@@ -29,6 +32,9 @@ pub struct Step {
     pub args: toml::Table,
     /// How long it may take; `None`: as long as the tool may.
     pub timeout: Option<Duration>,
+    /// How many times it is tried again when it did not come to an end of its own: its Arc ended meanwhile, say. Only
+    /// for what does no harm when it is done twice; 0 unless stated, 10 at the most.
+    pub retry: u32,
 }
 
 impl Quest {
@@ -53,7 +59,11 @@ impl Step {
         let tool = section.required("tool");
         let args = section.section("args", |args| Some(args.raw())).unwrap_or_default();
         let timeout = section.optional("timeout");
-        Some(Self { name: name?, tool: tool?, args, timeout })
+        let retry = section.or("retry", 0);
+        if retry > MOST_RETRIES {
+            section.report("retry", format!("must be a whole number from 0 to {MOST_RETRIES}, not {retry}"));
+        }
+        Some(Self { name: name?, tool: tool?, args, timeout, retry })
     }
 }
 
@@ -71,5 +81,33 @@ pub(crate) fn check_steps(root: &Section<'_>, steps: &[Step], allowed: Option<&[
         if allowed.is_some_and(|patterns| !permits(patterns)) {
             root.report("tools", format!("step {} calls {}, which is not listed here", step.name, step.tool));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SMALL: &str = "name = \"q\"\ndescription = \"d\"\n[[steps]]\nname = \"write\"\ntool = \"kv.set\"\n";
+
+    #[test]
+    fn a_step_is_tried_once_unless_it_says_otherwise() {
+        let step = |more: &str| Quest::parse("q.toml", &format!("{SMALL}{more}")).expect("sound").steps.remove(0);
+        assert_eq!((step("").retry, step("").timeout), (0, None));
+        let stated = step("retry = 1\ntimeout = \"5m\"\nargs = { key = \"{{ topic }}\", value = 1 }");
+        assert_eq!((stated.retry, stated.timeout), (1, Some(Duration::from_secs(300))));
+        assert_eq!(stated.args["key"].as_str(), Some("{{ topic }}"));
+    }
+
+    #[test]
+    fn steps_have_bounds_and_names_of_their_own() {
+        let source = format!("{SMALL}retry = 11\n[[steps]]\nname = \"write\"\ntool = \"kv\"\n");
+        let expected = "\
+q.toml:6: steps[0].retry: must be a whole number from 0 to 10, not 11
+q.toml:9: steps[1].tool: must be a tool's name such as kv.get, not \"kv\"";
+        assert_eq!(Quest::parse("q.toml", &source).expect_err("two problems").to_string(), expected);
+        let twice = format!("{SMALL}[[steps]]\nname = \"write\"\ntool = \"kv.get\"\n");
+        let problems = Quest::parse("q.toml", &twice).expect_err("the same name").to_string();
+        assert!(problems.contains("two steps are called write"), "{problems}");
     }
 }

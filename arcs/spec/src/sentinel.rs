@@ -1,4 +1,27 @@
 //! A Sentinel: an agent that acts without being asked, in TOML.
+//!
+//! ```toml
+//! name = "quick-money"                   # also the file's name
+//! description = "Writes a mini-site"
+//! persona = "a patient writer"           # who it is, as the model is told
+//! goal = "a site that answers one question an article"
+//! think = "Give me one topic for a crypto beginner's blog."
+//! tools = ["seo_affiliate.*"]            # all others are refused
+//! autonomy = "guarded"                   # "full", "guarded" or, unless stated, "ask"
+//!
+//! [on]
+//! tick = true                            # awake.tick
+//! every = "1d"                           # and by itself
+//!
+//! [[steps]]
+//! name = "write"
+//! tool = "seo_affiliate.generate_site"
+//! retry = 1                              # see `Step`
+//! args = { site_id = "crypto", keyword = "{{ topic }}" }
+//! ```
+//!
+//! Strings in `args` are minijinja templates. They know `topic` (the answer to `think`), `today`, `sentinel` and, by
+//! their names, the results of earlier `steps`.
 
 use std::time::Duration;
 
@@ -90,4 +113,47 @@ fn triggers(root: &Section<'_>) -> Vec<Trigger> {
         Some(tick.into_iter().chain(every).collect::<Vec<_>>())
     };
     root.section("on", read).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SMALL: &str = r#"
+name = "writer"
+description = "Writes"
+goal = "a site"
+think = "Give me a topic."
+tools = ["kv.*"]
+[[steps]]
+name = "keep"
+tool = "kv.set"
+"#;
+
+    #[test]
+    fn what_is_not_written_is_the_careful_choice() {
+        let sentinel = Sentinel::parse("writer.toml", SMALL).expect("sound");
+        assert_eq!(sentinel.autonomy, Autonomy::Ask);
+        assert!(sentinel.triggers.is_empty() && sentinel.persona.is_empty());
+    }
+
+    #[test]
+    fn it_can_be_woken_in_several_ways() {
+        let woken = |on: &str| Sentinel::parse("writer.toml", &format!("{SMALL}[on]\n{on}")).expect("sound").triggers;
+        assert_eq!(woken("tick = true"), [Trigger::Tick]);
+        assert_eq!(woken("tick = true\nevery = \"1h\""), [Trigger::Tick, Trigger::Every(Duration::from_secs(3600))]);
+        assert_eq!(woken("tick = false"), []);
+    }
+
+    #[test]
+    fn every_problem_is_reported_at_once() {
+        let source = SMALL.replace("think", "thinks").replace("kv.set", "fs.write") + "[on]\nevery = \"often\"\n";
+        let problems = Sentinel::parse("writer.toml", &source).expect_err("four problems").to_string();
+        let expected = "\
+writer.toml:1: think: `think` is missing
+writer.toml:5: thinks: unknown key. Close to it: think
+writer.toml:6: tools: step keep calls fs.write, which is not listed here
+writer.toml:11: on.every: must be a time span such as \"5m\" (ms, s, m, h or d), not \"often\"";
+        assert_eq!(problems, expected);
+    }
 }

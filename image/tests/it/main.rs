@@ -3,4 +3,6 @@
 mod crate_graph;
 mod dev;
 mod e2e;
+mod kill;
+mod site;
 mod workbench;

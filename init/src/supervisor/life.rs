@@ -99,24 +99,31 @@ impl Supervisor {
         self.reap_orphans();
     }
 
-    /// Lets those services' processes go of which nothing is left.
+    /// Lets those services' processes go of which nothing is left, and kills what is left of the others.
     pub(super) fn sweep(&mut self) {
-        let is_gone = |service: &Service| {
-            let process = service.process.as_ref().filter(|process| process.ended.is_some());
-            process.is_some_and(|process| service.group.is_empty(process.pid))
-        };
-        for number in self.numbers(is_gone) {
-            self.hear_output(number);
-            let Some(service) = self.services.get_mut(&number) else { continue };
-            let rest = service.lines.take();
-            self.write_lines(number, rest.into_iter().collect());
-            self.close_channel(number);
-            let Some(service) = self.services.get_mut(&number) else { continue };
-            let Some(exit) = service.process.take().and_then(|process| process.ended) else { continue };
-            let last_words = service.status.take().or(service.last_line.take());
-            let reason = reason(exit, last_words.as_deref());
-            self.feed(number, Event::Ended { clean: exit.is_clean(), reason });
+        for number in self.numbers(|service| service.process.is_some() && service.living().is_none()) {
+            let Some(service) = self.services.get(&number) else { continue };
+            let Some(pid) = service.process.as_ref().map(|process| process.pid) else { continue };
+            if service.group.is_empty(pid) {
+                self.bury(number);
+            } else {
+                service.group.kill(pid);
+            }
         }
+    }
+
+    /// The end of a service's process, with its last words.
+    fn bury(&mut self, number: u32) {
+        self.hear_output(number);
+        let Some(service) = self.services.get_mut(&number) else { return };
+        let rest = service.lines.take();
+        self.write_lines(number, rest.into_iter().collect());
+        self.close_channel(number);
+        let Some(service) = self.services.get_mut(&number) else { return };
+        let Some(exit) = service.process.take().and_then(|process| process.ended) else { return };
+        let last_words = service.status.take().or(service.last_line.take());
+        let reason = reason(exit, last_words.as_deref());
+        self.feed(number, Event::Ended { clean: exit.is_clean(), reason });
     }
 
     /// Starts those whose turn has come. One whose sockets could not be made tries again here: a person may have made

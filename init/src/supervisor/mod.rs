@@ -114,7 +114,7 @@ impl Supervisor {
                     .filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?))),
             ),
             ready_to: std::env::var("NOTIFY_SOCKET").ok(),
-            groups: Groups::open(&layout.data),
+            groups: Groups::open(&layout.data, &layout.mark_prefix()),
             log: Log::new(layout.data.join("log")),
             own_name: "init".parse().ok(),
             wanted: catalogue.services,

@@ -68,9 +68,8 @@ impl Service {
     pub(super) fn new(candidate: Candidate, number: u32, layout: &Layout, groups: &Groups) -> Self {
         let rules = Rules::of(&candidate.manifest);
         let name = candidate.manifest.name.as_str();
-        let mark = format!("NOTIFY_SOCKET={}", layout.notify_socket(name).display());
         Self {
-            group: groups.group(name, number, mark),
+            group: groups.group(name, number, layout.mark(name)),
             ends: Ends::make(&candidate, layout),
             machine: Machine::new(&rules),
             since_ms: sys::unix_millis(),

@@ -11,9 +11,15 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+
+/// How often, and after which pause, it is looked whether killed processes are gone where nothing else waits for it: at
+/// the start and at the end of init.
+const BURIAL_TRIES: usize = 100;
+const BURIAL_PAUSE: Duration = Duration::from_millis(5);
 
 /// Where the groups of this init lie.
 pub(crate) struct Groups {
@@ -29,8 +35,9 @@ pub(crate) struct Group {
 
 impl Groups {
     /// Finds or makes the folder of the groups for the data folder `data`, and kills what an earlier init that was
-    /// itself killed has left in it. Call it while the data folder is locked.
-    pub(crate) fn open(data: &Path) -> Self {
+    /// itself killed has left: in that folder, or with `mark_prefix` in its environment. Call it while the data folder
+    /// is locked.
+    pub(crate) fn open(data: &Path, mark_prefix: &str) -> Self {
         let folder = own_cgroup().and_then(|parent| {
             let identity = fs::metadata(data).ok()?;
             let folder = parent.join(format!("llmbasedos-{}-{}", identity.dev(), identity.ino()));
@@ -42,6 +49,9 @@ impl Groups {
                 _ => Some(folder),
             }
         });
+        if folder.is_none() {
+            kill_marked(mark_prefix);
+        }
         Self { folder }
     }
 
@@ -93,7 +103,8 @@ impl Group {
     fn walk(&self, main: u32) -> BTreeSet<u32> {
         let processes = processes();
         let own = std::process::id();
-        let adopted = |process: &Process| process.parent == own && has_in_environment(process.pid, &self.mark);
+        let is_mark = |variable: &[u8]| variable == self.mark.as_bytes();
+        let adopted = |process: &Process| process.parent == own && has_in_environment(process.pid, is_mark);
         let belongs = |process: &&Process| process.pid == main || process.session == main || adopted(process);
         let mut members: BTreeSet<u32> = processes.iter().filter(belongs).map(|process| process.pid).collect();
         loop {
@@ -124,6 +135,20 @@ pub(crate) fn kill_children() -> bool {
     let any = !children.is_empty();
     children.into_iter().for_each(kill_process);
     any
+}
+
+/// Kills every process with a variable that begins with `prefix`, and waits a moment until they are gone.
+fn kill_marked(prefix: &str) {
+    let is_mark = |variable: &[u8]| variable.starts_with(prefix.as_bytes());
+    for _ in 0..BURIAL_TRIES {
+        let marked = processes().into_iter().map(|process| process.pid);
+        let marked: Vec<u32> = marked.filter(|&pid| has_in_environment(pid, is_mark)).collect();
+        if marked.is_empty() {
+            return;
+        }
+        marked.into_iter().for_each(kill_process);
+        std::thread::sleep(BURIAL_PAUSE);
+    }
 }
 
 fn kill_process(pid: u32) {
@@ -165,12 +190,11 @@ fn is_empty_leaf(leaf: &Path) -> bool {
 
 fn end_leaf(leaf: &Path) {
     kill_leaf(leaf);
-    // The kernel needs a moment to bury them; at start and at the end of init nothing else waits for this.
-    for _ in 0..100 {
+    for _ in 0..BURIAL_TRIES {
         if fs::remove_dir(leaf).is_ok() {
             return;
         }
-        std::thread::sleep(std::time::Duration::from_millis(5));
+        std::thread::sleep(BURIAL_PAUSE);
     }
 }
 
@@ -202,9 +226,9 @@ fn parse_stat(pid: u32, stat: &[u8]) -> Option<Process> {
     Some(Process { pid, parent: parent.parse().ok()?, session: session.parse().ok()? })
 }
 
-fn has_in_environment(pid: u32, variable: &str) -> bool {
+fn has_in_environment(pid: u32, is_wanted: impl Fn(&[u8]) -> bool) -> bool {
     fs::read(format!("/proc/{pid}/environ"))
-        .is_ok_and(|environment| environment.split(|&byte| byte == 0).any(|entry| entry == variable.as_bytes()))
+        .is_ok_and(|environment| environment.split(|&byte| byte == 0).any(is_wanted))
 }
 
 #[cfg(test)]

@@ -44,6 +44,29 @@ fn ctrl_c_stops_everything_in_reverse_order_and_leaves_nothing() {
 }
 
 #[test]
+fn services_stop_in_reverse_order_one_after_the_other() {
+    let script = "trap 'sleep 0.1; echo bye; exit 0' TERM; echo up; while :; do sleep 1000 & wait; done";
+    let mut system = Setup::new()
+        .script("a", script, "")
+        .script("b", script, "after = [\"a\"]")
+        .script("c", script, "after = [\"b\"]")
+        .start();
+    let mut log = system.log();
+    for name in ["a", "b", "c"] {
+        log.until(name, "up");
+    }
+    system.signal(Signal::SIGTERM);
+    assert!(system.wait().success());
+    // A time such as 2026-11-23T05:59:32.123Z sorts as text.
+    let time_of_bye = |name: &str| {
+        let log = fs::read_to_string(system.data(&format!("log/{name}.log"))).expect("a log");
+        log.lines().find(|line| line.ends_with(" bye")).expect("it stopped by itself").to_owned()
+    };
+    let [a, b, c] = ["a", "b", "c"].map(time_of_bye);
+    assert!(c < b && b < a, "{c}, {b}, {a}");
+}
+
+#[test]
 fn a_second_ctrl_c_kills() {
     let more = format!("{BOOT}\nstop_timeout = \"10m\"");
     let mut system = Setup::new().service("deaf", "deaf ready sleep", &more).start();

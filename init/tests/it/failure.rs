@@ -31,11 +31,7 @@ fn what_fails_again_and_again_is_given_up_with_its_last_words_until_a_person_sta
     let setup = Setup::new();
     let gate = setup.path("mended");
     let script = format!("test -e {} || {{ echo 'no such table' >&2; exit 3; }}; exec sleep 1000", gate.display());
-    let more = format!("{BOOT}\ntransport = \"none\"\nready = \"exec\"");
-    let text = manifest("broken", "", &more)
-        .replace("exec = [\"fixture\"]", &format!("exec = [\"/bin/sh\", \"-c\", {script:?}]"));
-    fs::write(setup.path("manifests/broken.toml"), text).expect("written");
-    let system = setup.service("kv", "ready forever:mcp", BOOT).start();
+    let system = setup.script("broken", &script, "").service("kv", "ready forever:mcp", BOOT).start();
     let failed = system.log().until_state("broken", "failed");
     let expected = "failed 5 times within 60 s; the last time: exited with code 3: no such table";
     assert_eq!(failed["reason"], expected);

@@ -55,6 +55,15 @@ impl Setup {
         self
     }
 
+    /// A service that starts at boot and runs a shell script, which knows nothing of init.
+    pub(crate) fn script(self, name: &str, script: &str, more: &str) -> Self {
+        let more = format!("activation = \"boot\"\ntransport = \"none\"\n{more}");
+        let exec = format!("exec = [\"/bin/sh\", \"-c\", {script:?}]");
+        let text = manifest(name, "", &more).replace("exec = [\"fixture\"]", &exec);
+        fs::write(self.path("manifests").join(format!("{name}.toml")), text).expect("written");
+        self
+    }
+
     pub(crate) fn argument(mut self, argument: impl Into<String>) -> Self {
         self.arguments.push(argument.into());
         self

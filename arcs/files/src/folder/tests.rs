@@ -208,7 +208,7 @@ fn a_link_that_is_swapped_in_meanwhile_is_no_way_out() {
 #[test]
 fn a_folder_that_is_swapped_while_it_is_emptied_is_no_way_out() {
     let scene = Scene::new();
-    for turn in 0..200 {
+    for turn in 0..40 {
         scene.write("/d/in/file", "x").expect("writes");
         let aside = scene.real(&format!("aside{turn}"));
         std::thread::scope(|scope| {

@@ -196,7 +196,7 @@ mod tests {
         });
         let lines: Vec<&str> = text.split("\r\x1b[2K").collect();
         assert_eq!(lines[0], "  think    \"How to\"                 0 s");
-        assert_eq!(lines[1], "  think    \"How to\"                 6 s\n  write    ██████████░░░░░░░░░░  se…  0 s");
+        assert_eq!(lines[1], "  think    \"How to\"                 6 s\n  write    ██████████░░░░░░░░░░  …  0 s");
         assert_eq!(lines[2], "  write    section 1 of 2       1 min 4 s\n");
     }
 
@@ -220,7 +220,7 @@ mod tests {
             stages.tick(now + Duration::from_secs(2));
             stages.finish(now + Duration::from_secs(3));
         });
-        assert_eq!(text, "  waiting for awake.tick             2 s\r\x1b[2K");
+        assert_eq!(text, "  waiting for awake.tick            2 s\r\x1b[2K");
     }
 
     #[test]

@@ -18,7 +18,8 @@ struct Screen {
 
 impl Screen {
     fn start(home: &Path, gateway: &str) -> Self {
-        let program = format!("{} --gateway {gateway}", env!("CARGO_BIN_EXE_luca-shell"));
+        // Without `exec` the shell in between would answer for the Ctrl-C.
+        let program = format!("exec {} --gateway {gateway}", env!("CARGO_BIN_EXE_luca-shell"));
         let mut child = Command::new("script")
             .args(["--quiet", "--return", "--flush", "--command", &program, "/dev/null"])
             .env_clear()

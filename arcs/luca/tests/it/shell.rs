@@ -50,6 +50,7 @@ fn a_failed_line_is_told_and_the_next_one_runs() {
             "error: a quote (') is not closed",
             "error: kv.get has no argument kee. Close to it: key",
             "error: test.fail: keyword must not be empty (at /keyword)",
+            "  try   test.fail keyword=\"self custody\"",
         ]
     );
 }

@@ -54,19 +54,16 @@ impl Script {
     /// The same, but the first answers of one kind are these.
     fn with(self, kind: &'static str, first: impl IntoIterator<Item = Value>) -> Self {
         let mut answers = self.answers.into_inner().expect("not poisoned");
-        for (_, queue) in answers.iter_mut().filter(|(name, _)| *name == kind) {
-            first.into_iter().collect::<Vec<_>>().into_iter().rev().for_each(|value| queue.push_front(value));
-            break;
-        }
+        let (_, queue) = answers.iter_mut().find(|(name, _)| *name == kind).expect("a kind of the script");
+        first.into_iter().collect::<Vec<_>>().into_iter().rev().for_each(|value| queue.push_front(value));
         Self { answers: Mutex::new(answers), ..self }
     }
 
     /// Only this, whatever is asked of that kind.
     fn always(self, kind: &'static str, answer: Value) -> Self {
         let mut answers = self.answers.into_inner().expect("not poisoned");
-        for (_, queue) in answers.iter_mut().filter(|(name, _)| *name == kind) {
-            *queue = VecDeque::from([answer.clone()]);
-        }
+        let (_, queue) = answers.iter_mut().find(|(name, _)| *name == kind).expect("a kind of the script");
+        *queue = VecDeque::from([answer]);
         Self { answers: Mutex::new(answers), ..self }
     }
 
@@ -81,7 +78,7 @@ impl Model for Script {
     async fn chat(&self, request: &Request<'_>) -> Result<Completion> {
         let number = {
             let mut asked = self.asked.lock().expect("not poisoned");
-            asked.push(request.messages[3].content.clone());
+            asked.push(request.messages.last().expect("a question").content.clone());
             asked.len()
         };
         let kind = request.options.schema["required"][0].as_str().expect("a kind").to_owned();
@@ -234,7 +231,7 @@ async fn a_plan_writes_nothing() {
     assert!(made.ok && made.dry && made.words == 0);
     assert_eq!((made.pages.len(), made.checks), (2, Checks::default()));
     assert!(names(folder.path()).is_empty());
-    assert!(!script.asked.into_inner().expect("asked").iter().any(|asked| asked.contains("Write the section")));
+    assert!(!script.asked.into_inner().expect("asked").iter().any(|asked| asked.contains("Write this section")));
 }
 
 #[tokio::test]
