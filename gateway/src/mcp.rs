@@ -23,8 +23,8 @@ const UNSUPPORTED_VERSION: i32 = -32022;
 /// How long a client may keep the list of tools, in milliseconds: about as long as it takes to notice a new one.
 const LIST_TTL_MS: u32 = 1000;
 
-/// What a client may do here.
-const METHODS: [&str; 5] = ["initialize", "ping", "server/discover", "tools/call", "tools/list"];
+/// What a client may ask for here.
+pub(crate) const METHODS: [&str; 5] = ["initialize", "ping", "server/discover", "tools/call", "tools/list"];
 
 /// How results are to be written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

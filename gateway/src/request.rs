@@ -130,6 +130,9 @@ pub(crate) fn answer(request: &Request, peer: &mut Peer, asker: Asker<'_>) -> Re
         peer.revision = Some(revision);
         return Reply::now(&mcp::initialize_result(revision));
     }
+    if !mcp::METHODS.contains(&method) {
+        return Err(mcp::unknown_method(method));
+    }
     let params = params(request)?;
     let requested = params.meta.as_ref().and_then(|meta| meta.revision.as_deref());
     let era = mcp::era(requested, peer.revision)?;
@@ -140,8 +143,7 @@ pub(crate) fn answer(request: &Request, peer: &mut Peer, asker: Asker<'_>) -> Re
             let (gateway, who) = (Arc::clone(asker.gateway), asker.who);
             Reply::later(async move { Ok(mcp::tools_list(&gateway.catalogues(&who).await, era).into()) })
         }
-        "tools/call" => call_tool(request, &params, era, asker),
-        _ => Err(mcp::unknown_method(method)),
+        _ => call_tool(request, &params, era, asker),
     }
 }
 

@@ -68,10 +68,8 @@ impl Url {
         stream.set_read_timeout(Some(patience))?;
         stream.set_write_timeout(Some(patience))?;
         let Self { host, port, prefix } = self;
-        write!(
-            stream,
-            "GET {prefix}{path} HTTP/1.0\r\nHost: {host}:{port}\r\nAccept: */*\r\nConnection: close\r\n\r\n"
-        )?;
+        let head = format!("GET {prefix}{path} HTTP/1.0\r\nHost: {host}:{port}\r\n");
+        stream.write_all(format!("{head}Accept: */*\r\nConnection: close\r\n\r\n").as_bytes())?;
         let mut bytes = Vec::new();
         stream.take(ANSWER_MAX).read_to_end(&mut bytes)?;
         Answer::parse(&bytes).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "the answer is not HTTP"))

@@ -128,7 +128,8 @@ fn walk(
             items.iter().enumerate().map(each).collect::<std::result::Result<Vec<_>, _>>().map(Value::Array)
         }
         Value::Object(members) => {
-            let each = |(key, member): (&String, &Value)| Ok((key.clone(), walk(member, &format!("{path}.{key}"), change)?));
+            let each =
+                |(key, member): (&String, &Value)| Ok((key.clone(), walk(member, &format!("{path}.{key}"), change)?));
             members.iter().map(each).collect::<std::result::Result<Map<_, _>, String>>().map(Value::Object)
         }
         other => Ok(other.clone()),

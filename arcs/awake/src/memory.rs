@@ -59,7 +59,13 @@ pub(crate) async fn covered(world: &impl World, sentinel: &Name) -> Result<Vec<S
 ///
 /// # Errors
 /// The store cannot be written.
-pub(crate) async fn remember(world: &impl World, sentinel: &Name, topic: &str, done: &Done, now: OffsetDateTime) -> Result<()> {
+pub(crate) async fn remember(
+    world: &impl World,
+    sentinel: &Name,
+    topic: &str,
+    done: &Done,
+    now: OffsetDateTime,
+) -> Result<()> {
     let at = now.format(&Rfc3339).unwrap_or_default();
     let result = json!({"topic": topic, "sentinel": sentinel, "at": at, "action": done.action, "result": done.details});
     let run = json!({"sentinel": sentinel, "topic": topic, "action": done.action});

@@ -130,10 +130,8 @@ mod tests {
 
     #[test]
     fn a_name_is_that_of_its_file_and_a_template_can_be_read() {
-        let shelf = shelf(&[
-            ("other.toml", shipped()),
-            ("quick-money.toml", &shipped().replace("{{ topic }}", "{{ topic")),
-        ]);
+        let shelf =
+            shelf(&[("other.toml", shipped()), ("quick-money.toml", &shipped().replace("{{ topic }}", "{{ topic"))]);
         assert_eq!(shelf.broken.len(), 2);
         assert!(shelf.broken[0].contains("other.toml: name: must be that of the file"), "{}", shelf.broken[0]);
         assert!(shelf.broken[1].contains("quick-money.toml: step write: args.keyword"), "{}", shelf.broken[1]);

@@ -7,14 +7,24 @@ const LENGTH: std::ops::RangeInclusive<usize> = 12..=110;
 
 /// Words that say nothing of what a topic is about.
 const EMPTY: [&str; 34] = [
-    "a", "an", "and", "are", "as", "at", "be", "by", "can", "do", "does", "for", "from", "how", "i", "in", "into", "is",
-    "it", "my", "of", "on", "or", "should", "that", "the", "their", "this", "to", "what", "why", "with", "you", "your",
+    "a", "an", "and", "are", "as", "at", "be", "by", "can", "do", "does", "for", "from", "how", "i", "in", "into",
+    "is", "it", "my", "of", "on", "or", "should", "that", "the", "their", "this", "to", "what", "why", "with", "you",
+    "your",
 ];
 
 /// Topics that could be anything.
 const BLAND: [&str; 11] = [
-    "basics", "guide", "introduction", "everything", "overview", "strategies", "tips", "understanding", "exploring",
-    "future", "world",
+    "basics",
+    "guide",
+    "introduction",
+    "everything",
+    "overview",
+    "strategies",
+    "tips",
+    "understanding",
+    "exploring",
+    "future",
+    "world",
 ];
 
 /// Words that only our example brings in.
@@ -57,7 +67,8 @@ impl Subject {
     /// How good a topic is: specific, a question of a reader, of the subject.
     pub(crate) fn score(&self, topic: &str) -> i64 {
         let used = telling(topic);
-        let asks = words(topic).first().is_some_and(|word| ["how", "why", "what", "which", "when"].contains(&word.as_str()));
+        let asks =
+            words(topic).first().is_some_and(|word| ["how", "why", "what", "which", "when"].contains(&word.as_str()));
         let bland = BLAND.iter().filter(|word| used.contains(**word)).count();
         let mut score = if (5..=12).contains(&words(topic).len()) { 3 } else { 0 };
         score += if asks { 2 } else { 0 };
@@ -107,7 +118,9 @@ fn telling(text: &str) -> BTreeSet<String> {
 }
 
 fn singular(word: &str) -> &str {
-    word.strip_suffix('s').filter(|stem| stem.len() >= 3 && !stem.ends_with('s') && !BLAND.contains(&word)).unwrap_or(word)
+    word.strip_suffix('s')
+        .filter(|stem| stem.len() >= 3 && !stem.ends_with('s') && !BLAND.contains(&word))
+        .unwrap_or(word)
 }
 
 #[expect(clippy::cast_precision_loss, reason = "counts of words are far below 2^52")]

@@ -40,7 +40,8 @@ impl World for Gateway {
 /// Calls a tool and reads its result as `T`.
 pub(crate) async fn ask<T: DeserializeOwned>(world: &impl World, tool: &str, arguments: &Value) -> Result<T> {
     let result = world.call(tool, arguments).await?;
-    serde_json::from_value(result).map_err(|error| Error::new(format!("{tool} answered something unexpected")).caused_by(error))
+    serde_json::from_value(result)
+        .map_err(|error| Error::new(format!("{tool} answered something unexpected")).caused_by(error))
 }
 
 /// Calls a tool in at most `timeout`, where one is stated.

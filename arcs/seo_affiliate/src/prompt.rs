@@ -60,16 +60,22 @@ impl Prompts {
         let kind = Kind {
             ask: |subject| format!("Name specific topics for articles about: {subject}. Each is a different one."),
             examples: [
-                ("vegetable gardening", json!({"topics": [
-                    "How to keep slugs off young lettuce",
-                    "Which vegetables grow in the shade of a wall",
-                    "When to water seedlings in a hot week",
-                ]})),
-                ("baking bread", json!({"topics": [
-                    "Why a loaf stays flat in the oven",
-                    "How to keep a sourdough alive for years",
-                    "What to bake with old flour",
-                ]})),
+                (
+                    "vegetable gardening",
+                    json!({"topics": [
+                        "How to keep slugs off young lettuce",
+                        "Which vegetables grow in the shade of a wall",
+                        "When to water seedlings in a hot week",
+                    ]}),
+                ),
+                (
+                    "baking bread",
+                    json!({"topics": [
+                        "Why a loaf stays flat in the oven",
+                        "How to keep a sourdough alive for years",
+                        "What to bake with old flour",
+                    ]}),
+                ),
             ],
         };
         let schema = object("topics", texts(count.into(), usize::from(count) + 2, 15, 80));
@@ -86,16 +92,22 @@ impl Prompts {
                 )
             },
             examples: [
-                ("keeping slugs away from lettuce", json!({
-                    "title": "How to Keep Slugs off Your Lettuce without Poison",
-                    "description": "Slugs eat young lettuce overnight. Learn which barriers work, when to water, and \
-                                    how a board and a torch save the bed.",
-                })),
-                ("flat bread loaves", json!({
-                    "title": "Why Your Loaf Stays Flat and How to Mend It",
-                    "description": "A flat loaf has one of three causes. Find yours with a finger, a clock and a \
-                                    thermometer, and bake it right tomorrow.",
-                })),
+                (
+                    "keeping slugs away from lettuce",
+                    json!({
+                        "title": "How to Keep Slugs off Your Lettuce without Poison",
+                        "description": "Slugs eat young lettuce overnight. Learn which barriers work, when to water, and \
+                                        how a board and a torch save the bed.",
+                    }),
+                ),
+                (
+                    "flat bread loaves",
+                    json!({
+                        "title": "Why Your Loaf Stays Flat and How to Mend It",
+                        "description": "A flat loaf has one of three causes. Find yours with a finger, a clock and a \
+                                        thermometer, and bake it right tomorrow.",
+                    }),
+                ),
             ],
         };
         let schema = json!({
@@ -120,21 +132,33 @@ impl Prompts {
                 )
             },
             examples: [
-                (GARDEN, json!({"headings": [
-                    "Why slugs come out after evening watering",
-                    "Build a copper ring around each seedling",
-                    "What to plant beside lettuce",
-                    "Check the bed by torchlight twice a week",
-                ]})),
-                (BREAD, json!({"headings": [
-                    "Press the dough with a finger before baking",
-                    "Let it rise by the window, not by the clock",
-                    "Too much flour makes a tired loaf",
-                    "Heat the oven longer than you think",
-                ]})),
+                (
+                    GARDEN,
+                    json!({"headings": [
+                        "Why slugs come out after evening watering",
+                        "Build a copper ring around each seedling",
+                        "What to plant beside lettuce",
+                        "Check the bed by torchlight twice a week",
+                    ]}),
+                ),
+                (
+                    BREAD,
+                    json!({"headings": [
+                        "Press the dough with a finger before baking",
+                        "Let it rise by the window, not by the clock",
+                        "Too much flour makes a tired loaf",
+                        "Heat the oven longer than you think",
+                    ]}),
+                ),
             ],
         };
-        self.question("headings".to_owned(), &kind, title, object("headings", texts(SECTIONS, SECTIONS + 1, 12, HEADING_MOST)), 160)
+        self.question(
+            "headings".to_owned(),
+            &kind,
+            title,
+            object("headings", texts(SECTIONS, SECTIONS + 1, 12, HEADING_MOST)),
+            160,
+        )
     }
 
     /// The questions that readers of `title` have.
@@ -147,19 +171,31 @@ impl Prompts {
                 )
             },
             examples: [
-                (GARDEN, json!({"questions": [
-                    "Does coffee really keep slugs away?",
-                    "How often should I check the bed?",
-                    "Are slug pellets dangerous for a dog?",
-                ]})),
-                (BREAD, json!({"questions": [
-                    "Can I save a dough that rose too long?",
-                    "Which flour rises best?",
-                    "Why is the crust pale?",
-                ]})),
+                (
+                    GARDEN,
+                    json!({"questions": [
+                        "Does coffee really keep slugs away?",
+                        "How often should I check the bed?",
+                        "Are slug pellets dangerous for a dog?",
+                    ]}),
+                ),
+                (
+                    BREAD,
+                    json!({"questions": [
+                        "Can I save a dough that rose too long?",
+                        "Which flour rises best?",
+                        "Why is the crust pale?",
+                    ]}),
+                ),
             ],
         };
-        self.question("questions".to_owned(), &kind, title, object("questions", texts(QUESTIONS, QUESTIONS + 1, 15, QUESTION_MOST)), 160)
+        self.question(
+            "questions".to_owned(),
+            &kind,
+            title,
+            object("questions", texts(QUESTIONS, QUESTIONS + 1, 15, QUESTION_MOST)),
+            160,
+        )
     }
 
     /// The text under `heading` in the article `title`.
@@ -172,21 +208,27 @@ impl Prompts {
                 )
             },
             examples: [
-                (SLUGS, json!({"paragraphs": [
-                    "Slugs breathe through their skin and dry out within an hour of sun. They wait under stones until \
-                     the ground is wet. A bed that was watered at eight in the evening stays damp all night, and that \
-                     is all they need to reach your lettuce.",
-                    "Water in the morning instead. By dusk the top of the soil is dry, while the roots still find \
-                     enough. If you can only water late, pour it at the foot of each plant and leave the paths \
-                     between the rows dry.",
-                ]})),
-                (DOUGH, json!({"paragraphs": [
-                    "A dough that is pushed into the oven too early has no strength to rise, and one that waited too \
-                     long has none left. The clock does not tell you which, because a warm kitchen is twice as fast as \
-                     a cold one. Your finger does.",
-                    "Press the dough as deep as a fingernail. If the dent jumps back at once, wait half an hour. If it \
-                     comes back slowly and not wholly, bake now. If it stays, fold the dough once, and be quick.",
-                ]})),
+                (
+                    SLUGS,
+                    json!({"paragraphs": [
+                        "Slugs breathe through their skin and dry out within an hour of sun. They wait under stones until \
+                         the ground is wet. A bed that was watered at eight in the evening stays damp all night, and that \
+                         is all they need to reach your lettuce.",
+                        "Water in the morning instead. By dusk the top of the soil is dry, while the roots still find \
+                         enough. If you can only water late, pour it at the foot of each plant and leave the paths \
+                         between the rows dry.",
+                    ]}),
+                ),
+                (
+                    DOUGH,
+                    json!({"paragraphs": [
+                        "A dough that is pushed into the oven too early has no strength to rise, and one that waited too \
+                         long has none left. The clock does not tell you which, because a warm kitchen is twice as fast as \
+                         a cold one. Your finger does.",
+                        "Press the dough as deep as a fingernail. If the dent jumps back at once, wait half an hour. If it \
+                         comes back slowly and not wholly, bake now. If it stays, fold the dough once, and be quick.",
+                    ]}),
+                ),
             ],
         };
         let asked = format!("Article: \"{title}\". Section: \"{heading}\".");
@@ -198,14 +240,20 @@ impl Prompts {
         let kind = Kind {
             ask: |question| format!("{question} Answer in two or three sentences: first the answer, then why."),
             examples: [
-                (COFFEE, json!({"answer":
-                    "Only a little. Strong coffee keeps slugs from a leaf for a day, but the first rain washes it off. \
-                     A ring of copper lasts for years."
-                })),
-                (CRUST, json!({"answer":
-                    "The oven was too cold, or the loaf came out too early. Heat it for forty minutes before you bake, \
-                     and leave the loaf in until its bottom sounds hollow."
-                })),
+                (
+                    COFFEE,
+                    json!({"answer":
+                        "Only a little. Strong coffee keeps slugs from a leaf for a day, but the first rain washes it off. \
+                         A ring of copper lasts for years."
+                    }),
+                ),
+                (
+                    CRUST,
+                    json!({"answer":
+                        "The oven was too cold, or the loaf came out too early. Heat it for forty minutes before you bake, \
+                         and leave the loaf in until its bottom sounds hollow."
+                    }),
+                ),
             ],
         };
         let question = format!("Article: \"{title}\". A reader asks: \"{asked}\"");

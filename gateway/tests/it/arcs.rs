@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::fake_arc::{END, FakeArc, tool};
+use crate::fake_arc::{FakeArc, tool};
 use crate::system::System;
 
 fn kv() -> FakeArc {
@@ -137,7 +137,8 @@ async fn an_arc_that_is_about_to_exit_loses_no_call() {
     // The gateway has read the notification once it has passed on what came after it.
     old.answer(&json!("old"));
     assert_eq!(client.receive().await["result"], "old");
-    assert_eq!(kv.next().await.message["method"], END, "it is waiting for this to exit");
+    // What it waits for before it exits.
+    kv.closed().await;
     client.send("{\"id\":2,\"method\":\"mcp.kv.get\",\"params\":[\"new\"]}\n").await;
     kv.next().await.answer(&json!("new"));
     assert_eq!(client.receive().await["result"], "new");

@@ -8,14 +8,11 @@ use tempfile::TempDir;
 use tokio::io::AsyncWriteExt;
 use tokio::net::unix::OwnedWriteHalf;
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinHandle;
 
 use crate::client::Client;
 use crate::system::{buffered, next_line, soon};
-
-/// The method of a message that stands for the end of a connection, closed by the gateway.
-pub(crate) const END: &str = "the end of the connection";
 
 /// What reaches an Arc, beside requests for its list of tools.
 pub(crate) struct Received {
@@ -68,7 +65,9 @@ pub(crate) struct FakeArc {
     accepting: JoinHandle<()>,
     /// Keeps the socket listening while nobody accepts, as init does.
     _listener: StdListener,
-    /// Each time a connection came in.
+    /// A permit for each connection that the gateway closed.
+    closed: Arc<Semaphore>,
+    /// How often a connection came in.
     connected: Arc<Mutex<usize>>,
 }
 
@@ -92,15 +91,20 @@ impl FakeArc {
         let (sender, received) = mpsc::unbounded_channel();
         let tools = Arc::new(Mutex::new(tools));
         let (connections, connected) = (Arc::new(Mutex::new(Vec::new())), Arc::new(Mutex::new(0)));
-        let accepting = tokio::spawn(accept(
-            listener,
-            Arc::clone(&tools),
-            sender,
-            Arc::clone(&connections),
-            Arc::clone(&connected),
-        ));
+        let closed = Arc::new(Semaphore::new(0));
+        let accepting = tokio::spawn({
+            let (tools, connections) = (Arc::clone(&tools), Arc::clone(&connections));
+            let (connected, closed) = (Arc::clone(&connected), Arc::clone(&closed));
+            async move {
+                while let Ok((stream, _)) = listener.accept().await {
+                    *connected.lock().expect("sound") += 1;
+                    let connection = serve(stream, Arc::clone(&tools), sender.clone(), Arc::clone(&closed));
+                    connections.lock().expect("sound").push(tokio::spawn(connection));
+                }
+            }
+        });
         let (name, more, received) = (name.to_owned(), more.to_owned(), Mutex::new(received));
-        Self { name, more, folder, tools, received, connections, accepting, _listener: kept, connected }
+        Self { name, more, folder, tools, received, connections, accepting, _listener: kept, closed, connected }
     }
 
     /// An Arc that answers each call with its arguments.
@@ -162,6 +166,11 @@ impl FakeArc {
         soon("a call", received.recv()).await.expect("the Arc lives")
     }
 
+    /// Waits until the gateway has closed a connection.
+    pub(crate) async fn closed(&self) {
+        soon("the end of a connection", self.closed.acquire()).await.expect("it is open").forget();
+    }
+
     /// Whether something reached it that was not looked at.
     pub(crate) fn has_more(&self) -> bool {
         !self.received.lock().expect("sound").is_empty()
@@ -191,21 +200,12 @@ impl Drop for FakeArc {
     }
 }
 
-async fn accept(
-    listener: UnixListener,
+async fn serve(
+    stream: UnixStream,
     tools: Arc<Mutex<Value>>,
     sender: mpsc::UnboundedSender<Received>,
-    connections: Arc<Mutex<Vec<JoinHandle<()>>>>,
-    connected: Arc<Mutex<usize>>,
+    closed: Arc<Semaphore>,
 ) {
-    while let Ok((stream, _)) = listener.accept().await {
-        *connected.lock().expect("sound") += 1;
-        let connection = tokio::spawn(serve(stream, Arc::clone(&tools), sender.clone()));
-        connections.lock().expect("sound").push(connection);
-    }
-}
-
-async fn serve(stream: UnixStream, tools: Arc<Mutex<Value>>, sender: mpsc::UnboundedSender<Received>) {
     let (read, write) = stream.into_split();
     let mut reader = buffered(read);
     let (answers, to_write) = mpsc::unbounded_channel();
@@ -225,8 +225,7 @@ async fn serve(stream: UnixStream, tools: Arc<Mutex<Value>>, sender: mpsc::Unbou
                 let _ = sender.send(Received { message, line, answers: answers.clone() });
             }
         }
-        let message = json!({ "method": END });
-        let _ = sender.send(Received { message, line: String::new(), answers: answers.clone() });
+        closed.add_permits(1);
     };
     tokio::select! { () = writing => {}, () = reading => {} }
 }

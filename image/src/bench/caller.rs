@@ -42,7 +42,11 @@ impl Caller {
         );
         let answered = self.exchange(&request);
         let failed = |reason: String| {
-            Failure::new(format!("cannot measure {namespace}.{tool}"), reason, "is the system running? start it: scripts/run")
+            Failure::new(
+                format!("cannot measure {namespace}.{tool}"),
+                reason,
+                "is the system running? start it: scripts/run",
+            )
         };
         answered.map_err(|error| failed(error.to_string()))?;
         let is_success = self.line.contains("\"result\"") && !self.line.contains("\"isError\":true");

@@ -112,7 +112,10 @@ fn measure(
     };
     let times = std::thread::scope(|scope| {
         let threads: Vec<_> = connections.into_iter().map(|caller| scope.spawn(|| one(caller))).collect();
-        threads.into_iter().map(|thread| thread.join().unwrap_or_else(|_| Ok(Vec::new()))).collect::<Result<Vec<_>, _>>()
+        threads
+            .into_iter()
+            .map(|thread| thread.join().unwrap_or_else(|_| Ok(Vec::new())))
+            .collect::<Result<Vec<_>, _>>()
     })?;
     Ok(Samples { times: times.concat(), elapsed: started.elapsed() })
 }

@@ -114,18 +114,6 @@ pub(crate) fn has_size(path: &Path, size: u64) -> bool {
     fs::metadata(path).is_ok_and(|data| data.is_file() && data.len() == size)
 }
 
-/// The bytes in all files below a folder, as far as it can be read.
-pub(crate) fn bytes_below(folder: &Path) -> u64 {
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    entries
-        .map(|entry| match entry.file_type() {
-            Ok(kind) if kind.is_dir() => bytes_below(&entry.path()),
-            Ok(kind) if kind.is_file() => entry.metadata().map_or(0, |data| data.len()),
-            _ => 0,
-        })
-        .sum()
-}
-
 /// Removes a folder that may not be there.
 pub(crate) fn remove_folder(path: &Path) -> Result<(), Failure> {
     match fs::remove_dir_all(path) {

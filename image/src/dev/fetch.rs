@@ -7,7 +7,7 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::dev::cache::{Cache, bytes_below, has_size, make_folder, publish, remove_folder, sha256_of};
+use crate::dev::cache::{Cache, has_size, make_folder, publish, remove_folder, sha256_of};
 use crate::failure::{DISK_FULL, Failure};
 use crate::process::Running;
 use crate::signals::Signals;
@@ -111,12 +111,20 @@ impl Package {
             .env("TMPDIR", &temporary)
             .stdout(output)
             .stderr(errors);
-        let status = Running::start(&mut pip)?.wait(signals, || came(bytes_below(&temporary).min(self.bytes)))?;
+        let status = Running::start(&mut pip)?.wait(signals, || came(self.bytes_so_far(&temporary)))?;
         if status.success() {
             Ok(folder.join("done").join(self.file))
         } else {
             Err(self.explain(&fs::read_to_string(&log).unwrap_or_default()))
         }
+    }
+
+    /// What has come of the file: pip writes it to `<temporary>/pip-unpack-*/<file>`.
+    fn bytes_so_far(&self, temporary: &Path) -> u64 {
+        let folders = fs::read_dir(temporary).into_iter().flatten().flatten();
+        let sizes =
+            folders.filter_map(|folder| fs::metadata(folder.path().join(self.file)).ok()).map(|data| data.len());
+        sizes.max().unwrap_or(0).min(self.bytes)
     }
 
     fn is_source(&self) -> bool {

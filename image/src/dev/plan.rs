@@ -66,6 +66,7 @@ fn manifests_folder(data: &Path) -> PathBuf {
 
 /// Makes the folder of one run anew; where that fails, the data folder is of no use.
 pub(crate) fn prepare(data: &Path) -> Result<(), Failure> {
+    make_folder(data)?;
     remove_folder(&dev_folder(data))?;
     make_folder(&manifests_folder(data))
 }

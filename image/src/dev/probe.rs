@@ -138,8 +138,9 @@ mod tests {
         std::thread::spawn(move || {
             for stream in listener.incoming() {
                 let mut stream = stream.expect("a connection");
-                let mut request = String::new();
-                BufReader::new(&stream).read_line(&mut request).expect("a request");
+                let lines: Vec<_> =
+                    BufReader::new(&stream).lines().map_while(Result::ok).take_while(|l| !l.is_empty()).collect();
+                let request = lines.first().expect("a request");
                 let path = request.split(' ').nth(1).unwrap_or_default();
                 let found = routes.iter().find(|(route, _)| *route == path);
                 let (status, body) =

@@ -153,7 +153,10 @@ fn a_broken_configuration_is_shown_with_its_lines() {
 fn a_data_folder_that_cannot_be_used_is_said_before_anything_is_fetched() {
     let bench = Workbench::new();
     fs::write(bench.path("data"), "a file").expect("written");
-    bench.run_dev(&["--once"]).expect_code(5).expect_words(&["error: cannot make the folder", "/data/run/dev"]);
+    bench
+        .run_dev(&["--once"])
+        .expect_code(5)
+        .expect_words(&["error: cannot make the folder", "/data\n  why   file exists"]);
     assert!(!bench.path("cache").exists(), "nothing was fetched");
 }
 

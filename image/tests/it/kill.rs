@@ -70,7 +70,9 @@ impl System {
     }
 
     fn pid(&self, name: &str) -> u64 {
-        self.service(name).and_then(|service| service["pid"].as_u64()).unwrap_or_else(|| panic!("{name} has no process"))
+        self.service(name)
+            .and_then(|service| service["pid"].as_u64())
+            .unwrap_or_else(|| panic!("{name} has no process"))
     }
 
     /// Waits until `name` runs in another process, or waits for its next call.

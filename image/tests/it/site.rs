@@ -15,14 +15,30 @@ const PAGE_MOST: usize = 30 * 1024;
 
 /// Elements that a page of plain text and links may have. Whatever a model writes must not add one.
 const ELEMENTS: [&str; 27] = [
-    "html", "head", "meta", "title", "link", "script", "body", "a", "header", "footer", "nav", "main", "div", "article",
-    "section", "aside", "h1", "h2", "p", "ol", "ul", "li", "details", "summary", "time", "img", "span",
+    "html", "head", "meta", "title", "link", "script", "body", "a", "header", "footer", "nav", "main", "div",
+    "article", "section", "aside", "h1", "h2", "p", "ol", "ul", "li", "details", "summary", "time", "img", "span",
 ];
 
 /// Attributes that such a page may have.
 const ATTRIBUTES: [&str; 18] = [
-    "lang", "charset", "name", "content", "property", "rel", "href", "type", "title", "class", "id", "src", "alt", "width",
-    "height", "datetime", "open", "aria-labelledby",
+    "lang",
+    "charset",
+    "name",
+    "content",
+    "property",
+    "rel",
+    "href",
+    "type",
+    "title",
+    "class",
+    "id",
+    "src",
+    "alt",
+    "width",
+    "height",
+    "datetime",
+    "open",
+    "aria-labelledby",
 ];
 
 /// What a sound site was found to hold.
@@ -114,7 +130,9 @@ impl Site<'_> {
         for tag in source.split('<').skip(1).filter_map(|rest| rest.split(['>', ' ', '\n']).next()) {
             match tag.strip_prefix('/') {
                 Some(name) if open.last() == Some(&name) => drop(open.pop()),
-                Some(name) => return self.claim(path, false, format_args!("closes <{name}> which is not the last opened")),
+                Some(name) => {
+                    return self.claim(path, false, format_args!("closes <{name}> which is not the last opened"));
+                }
                 None if ["!doctype", "meta", "link", "img"].contains(&tag) => {}
                 None => open.push(tag),
             }
@@ -144,7 +162,11 @@ impl Site<'_> {
         let title = text(page, "head > title").chars().count();
         self.claim(path, (5..=80).contains(&title), format_args!("has a title of {title} characters"));
         let description = attribute(page, "meta[name=description]", "content").unwrap_or_default().chars().count();
-        self.claim(path, (30..=200).contains(&description), format_args!("has a description of {description} characters"));
+        self.claim(
+            path,
+            (30..=200).contains(&description),
+            format_args!("has a description of {description} characters"),
+        );
         let lang = attribute(page, "html", "lang").unwrap_or_default();
         self.claim(path, !lang.is_empty(), "does not say its language");
         self.claim(path, all(page, "h1").len() == 1, "has not exactly one <h1>");
@@ -153,14 +175,18 @@ impl Site<'_> {
         self.claim(path, canonical == expected, format_args!("calls itself {canonical:?} in place of {expected:?}"));
         let blocks = all(page, "script").into_iter().map(|script| script.text().collect::<String>());
         let blocks: Vec<Option<Value>> = blocks.map(|block| serde_json::from_str(&block).ok()).collect();
-        self.claim(path, !blocks.is_empty() && blocks.iter().all(Option::is_some), "has structured data that is no JSON");
+        self.claim(
+            path,
+            !blocks.is_empty() && blocks.iter().all(Option::is_some),
+            "has structured data that is no JSON",
+        );
     }
 
     fn article(&mut self, path: &str, page: &Html) {
         let title = text(page, "h1");
-        let blocks = all(page, "script").into_iter().filter_map(|script| {
-            serde_json::from_str::<Value>(&script.text().collect::<String>()).ok()
-        });
+        let blocks = all(page, "script")
+            .into_iter()
+            .filter_map(|script| serde_json::from_str::<Value>(&script.text().collect::<String>()).ok());
         let blocks: BTreeMap<String, Value> =
             blocks.map(|block| (block["@type"].as_str().unwrap_or_default().to_owned(), block)).collect();
         let needed = [
@@ -236,7 +262,11 @@ impl Site<'_> {
             let articles: Vec<String> = self.pages.keys().filter(|page| page.starts_with("posts/")).cloned().collect();
             for article in articles.iter().take(20) {
                 let is_named = named.contains(&format!("{}{article}", self.address));
-                self.claim(path, is_named || (path == "feed.xml" && articles.len() > 20), format_args!("does not name {article}"));
+                self.claim(
+                    path,
+                    is_named || (path == "feed.xml" && articles.len() > 20),
+                    format_args!("does not name {article}"),
+                );
             }
         }
     }
@@ -269,7 +299,9 @@ fn leads_somewhere(
         }
     };
     let has_id = |id: &str| {
-        pages.get(&path).is_some_and(|page| page.root_element().descendent_elements().any(|element| element.attr("id") == Some(id)))
+        pages
+            .get(&path)
+            .is_some_and(|page| page.root_element().descendent_elements().any(|element| element.attr("id") == Some(id)))
     };
     files.contains_key(&path) && id.is_none_or(has_id)
 }
@@ -327,7 +359,8 @@ fn the_judge_finds_what_is_wrong() {
         let folder = tempfile::tempdir().expect("a folder");
         fs::create_dir(folder.path().join("posts")).expect("made");
         fs::write(folder.path().join("index.html"), by_hand(ADDRESS)).expect("written");
-        fs::write(folder.path().join("posts/a.html"), by_hand(&format!("{ADDRESS}posts/a.html")).replacen(from, to, 1)).expect("written");
+        fs::write(folder.path().join("posts/a.html"), by_hand(&format!("{ADDRESS}posts/a.html")).replacen(from, to, 1))
+            .expect("written");
         let listing = format!("<x><loc>{ADDRESS}</loc><link>{ADDRESS}posts/a.html</link></x>");
         fs::write(folder.path().join("sitemap.xml"), &listing).expect("written");
         fs::write(folder.path().join("feed.xml"), &listing).expect("written");
@@ -357,7 +390,8 @@ fn by_hand(address: &str) -> String {
     let article = r#"{"@type":"Article","headline":"A title","description":"d","datePublished":"x","dateModified":"x","author":{"name":"n"},"mainEntityOfPage":{"@id":"x"}}"#;
     let faq = r#"{"@type":"FAQPage","mainEntity":[{"name":"q","acceptedAnswer":{"text":"a"}},{"name":"q","acceptedAnswer":{"text":"a"}}]}"#;
     let trail = r#"{"@type":"BreadcrumbList","itemListElement":[{},{"item":"x"}]}"#;
-    let scripts = [article, faq, trail].map(|block| format!("<script type=\"application/ld+json\">{block}</script>")).concat();
+    let scripts =
+        [article, faq, trail].map(|block| format!("<script type=\"application/ld+json\">{block}</script>")).concat();
     let sections = ["one", "two", "three"]
         .map(|name| format!("<section><h2>Heading</h2><p>{} the end.</p></section>", format!("{name} ").repeat(80)))
         .concat();

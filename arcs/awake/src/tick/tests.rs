@@ -26,7 +26,9 @@ struct Stage {
 impl Stage {
     fn new(topics: &[&'static str]) -> Self {
         let write = |_, arguments: &Value| {
-            Ok(json!({"ok": true, "out_dir": format!("/data/sites/{}", arguments["site_id"].as_str().expect("an id")), "pages": [{"title": "T"}]}))
+            Ok(
+                json!({"ok": true, "out_dir": format!("/data/sites/{}", arguments["site_id"].as_str().expect("an id")), "pages": [{"title": "T"}]}),
+            )
         };
         Self {
             topics: topics.to_vec(),
@@ -65,7 +67,9 @@ impl World for Stage {
             }
             "kv.list" => {
                 let listed = store.iter().filter(|(key, _)| key.starts_with(&text("prefix")));
-                Ok(json!({"entries": listed.map(|(key, value)| json!({"key": key, "value": value})).collect::<Vec<_>>()}))
+                Ok(
+                    json!({"entries": listed.map(|(key, value)| json!({"key": key, "value": value})).collect::<Vec<_>>()}),
+                )
             }
             "llm.chat" => match self.topics.get(before % self.topics.len().max(1)) {
                 Some(topic) => Ok(json!({"choices": [{"message": {"content": "", "parsed": {"topic": topic}}}]})),
@@ -145,7 +149,8 @@ async fn a_second_tick_does_not_wait_for_the_first() {
 
 #[tokio::test]
 async fn those_that_a_tick_wakes_take_turns() {
-    let (_folder, awake) = awake(&[("other.toml", sentinel("other", "site_id = \"other\", keyword = \"{{ topic }}\""))]);
+    let (_folder, awake) =
+        awake(&[("other.toml", sentinel("other", "site_id = \"other\", keyword = \"{{ topic }}\""))]);
     let stage = Stage::new(&[SEED, FEES]);
     let mut woken = Vec::new();
     for minute in 0..4 {
@@ -168,10 +173,12 @@ async fn a_broken_sentinel_is_an_error_if_it_is_the_only_one_and_said_otherwise(
 
 #[tokio::test]
 async fn a_template_that_cannot_be_filled_in_names_step_and_variable() {
-    let (_folder, awake) = awake(&[("quick-money.toml", sentinel("quick-money", "site_id = \"x\", keyword = \"{{ topc }}\""))]);
+    let (_folder, awake) =
+        awake(&[("quick-money.toml", sentinel("quick-money", "site_id = \"x\", keyword = \"{{ topc }}\""))]);
     let stage = Stage::new(&[SEED]);
     let error = run(&awake, &stage, NOW).await.expect_err("an unknown name").to_string();
-    let expected = "quick-money: step write: args.keyword: nothing is called topc. Known are: topic, today, sentinel, steps";
+    let expected =
+        "quick-money: step write: args.keyword: nothing is called topc. Known are: topic, today, sentinel, steps";
     assert_eq!(error, expected);
     assert!(stage.calls("seo_affiliate.generate_site").is_empty());
 }
@@ -191,9 +198,11 @@ async fn templates_know_the_day_the_sentinel_and_steps_and_a_topic_is_never_read
 
 #[tokio::test]
 async fn a_step_whose_arc_ended_is_tried_once_more_and_nothing_is_remembered_of_a_failure() {
-    let ended = |code| move |before, _: &Value| match before {
-        0 => Err(Error::new("seo_affiliate ended while it was working").with_code(code)),
-        _ => Ok(json!({})),
+    let ended = |code| {
+        move |before, _: &Value| match before {
+            0 => Err(Error::new("seo_affiliate ended while it was working").with_code(code)),
+            _ => Ok(json!({})),
+        }
     };
     let (_folder, awake) = awake(&[]);
     let stage = Stage::new(&[SEED]).writing(ended(code::INTERNAL));

@@ -122,7 +122,7 @@ proptest! {
         let path = folder.path().join("kv.redb");
         let mut store = Store::open(&path).expect("opens");
         let mut model = Model::default();
-        let mut now_ms = 10_000;
+        let mut now_ms: u64 = 10_000;
         for (number, (batch, step)) in batches.iter().enumerate() {
             // The clock may go back as well.
             now_ms = now_ms.saturating_add_signed(*step);

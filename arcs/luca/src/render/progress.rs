@@ -197,7 +197,7 @@ mod tests {
         let lines: Vec<&str> = text.split("\r\x1b[2K").collect();
         assert_eq!(lines[0], "  think    \"How to\"                 0 s");
         assert_eq!(lines[1], "  think    \"How to\"                 6 s\n  write    ██████████░░░░░░░░░░  …  0 s");
-        assert_eq!(lines[2], "  write    section 1 of 2       1 min 4 s\n");
+        assert_eq!(lines[2], "  write    section 1 of 2     1 min 4 s\n");
     }
 
     #[test]

@@ -11,6 +11,9 @@ const WIDTH: usize = 80;
 /// A note at the right is not farther away than this: on a wide screen the eye would lose the line.
 const LINE_MAX: usize = 96;
 
+/// Blanks before a note, at the least.
+pub(crate) const NOTE_GAP: usize = 2;
+
 /// How to write to one of the standard streams.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Terminal {
@@ -72,11 +75,17 @@ impl Terminal {
         if self.colour && !text.is_empty() { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
     }
 
-    /// `shown` with `note` dim at the right edge of its last line where there is room, else two blanks behind it.
+    /// `shown` with `note` dim at the right edge of its last line; on a line of its own where there is no room.
     pub(crate) fn with_note(&self, shown: &str, note: &str) -> String {
-        let last_line = shown.lines().last().unwrap_or_default();
-        let room = self.width.min(LINE_MAX).saturating_sub(width_without_colour(last_line) + width(note) + 1);
-        format!("{shown}{}{}", " ".repeat(room.max(2)), self.paint(Role::Dim, note))
+        let used = width_without_colour(shown.lines().last().unwrap_or_default()) + width(note);
+        // One column stays free: a full line makes some terminals wrap.
+        let room = |edge: usize| (edge - 1).checked_sub(used).filter(|room| *room >= NOTE_GAP);
+        let edge = self.width.clamp(1, LINE_MAX);
+        let gap = match room(edge).or_else(|| room(self.width.max(1)).map(|_| NOTE_GAP)) {
+            Some(gap) => " ".repeat(gap),
+            None => format!("\n{}", " ".repeat((edge - 1).saturating_sub(width(note)))),
+        };
+        format!("{shown}{gap}{}", self.paint(Role::Dim, note))
     }
 }
 
@@ -135,12 +144,16 @@ mod tests {
     }
 
     #[test]
-    fn a_note_stands_at_the_right_edge_or_close_behind() {
+    fn a_note_stands_at_the_right_edge_or_below() {
         let terminal = Terminal { width: 12, ..Terminal::plain() };
         assert_eq!(
             terminal.with_note("long before\n\x1b[2mab\x1b[0m", "3 ms"),
             "long before\n\x1b[2mab\x1b[0m     3 ms"
         );
-        assert_eq!(terminal.with_note("abcdefghijk", "3 ms"), "abcdefghijk  3 ms");
+        assert_eq!(terminal.with_note("abcde", "3 ms"), "abcde  3 ms");
+        assert_eq!(terminal.with_note("abcdef", "3 ms"), "abcdef\n       3 ms");
+        let wide = Terminal { width: 200, ..Terminal::plain() };
+        let long = "x".repeat(150);
+        assert_eq!(wide.with_note(&long, "3 ms"), format!("{long}  3 ms"));
     }
 }

@@ -53,7 +53,10 @@ fn the_index_goes_on_to_further_pages_and_the_feed_names_the_newest() {
     let files = rendered(&site);
     assert_eq!(text(&files, "index.html").matches("<li>").count(), 20);
     assert_eq!(text(&files, "page-3.html").matches("<li>").count(), 5);
-    assert!(text(&files, "page-2.html").contains("href=\"index.html\"") && text(&files, "page-2.html").contains("href=\"page-3.html\""));
+    assert!(
+        text(&files, "page-2.html").contains("href=\"index.html\"")
+            && text(&files, "page-2.html").contains("href=\"page-3.html\"")
+    );
     assert_eq!(xml::addresses(text(&files, "feed.xml")).expect("sound").len(), 21);
     assert_eq!(xml::addresses(text(&files, "sitemap.xml")).expect("sound").len(), 46);
     assert!(files.iter().all(|file| file.text.len() < 30 * 1024), "each page is small");
