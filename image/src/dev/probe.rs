@@ -129,7 +129,8 @@ mod tests {
         "modified_at":"2026-11-23T03:55:35.461462495Z","size":491400218,
         "digest":"ef0e9ff0a0ffc1497b40ccbb2d0c7256b4bbe5387814e89b77c5f0aa25807cba",
         "details":{"parent_model":"","format":"gguf","family":"qwen2","families":["qwen2"],
-        "parameter_size":"630.17M","quantization_level":"Q4_K_M","context_length":32768,"embedding_length":896},"capabilities":["completion"]}]}"#;
+        "parameter_size":"630.17M","quantization_level":"Q4_K_M","context_length":32768,"embedding_length":896},
+        "capabilities":["completion"]}]}"#;
 
     /// A server that answers each path of `routes` and 404 to all others, until the process ends.
     fn serve(routes: &'static [(&str, &str)]) -> Url {

@@ -100,7 +100,8 @@ mod tests {
     #[test]
     fn a_site_is_read_from_the_result() {
         let text = r#"{"triggered":true,"action":"seo_affiliate.generate_site","reason":"new","topic":"t",
-            "details":{"ok":true,"dry":false,"site_id":"crypto-beginner","out_dir":"/data/sites/crypto-beginner","pages":[],
+            "details":{"ok":true,"dry":false,"site_id":"crypto-beginner","out_dir":"/data/sites/crypto-beginner",
+            "pages":[],
             "model":"qwen2.5-coder-0.5b","usage":{"prompt_tokens":3000,"completion_tokens":412},"words":800}}"#;
         let site = read(text).expect("a site");
         assert_eq!((site.site_id.as_str(), site.usage.total()), ("crypto-beginner", 3412));
