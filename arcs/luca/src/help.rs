@@ -34,9 +34,9 @@ pub(crate) fn overview(catalogue: &Catalogue, terminal: &Terminal) -> String {
     for tool in catalogue.tools() {
         groups.entry(tool.group()).or_default().push(tool);
     }
-    let longest = catalogue.tools().map(|tool| width(&tool.name)).max().unwrap_or(0).clamp(18, 32);
+    let longest = catalogue.tools().map(|tool| width(&tool.name)).max().unwrap_or(0).clamp(21, 32);
     let line = |name: &str, text: &str| {
-        let room = terminal.width.saturating_sub(longest + 4);
+        let room = if terminal.is_terminal { terminal.width.saturating_sub(longest + 4) } else { usize::MAX };
         let line = format!("  {}  {}", padded(&safe::line(name), longest), clipped(&safe::line(text), room));
         line.trim_end().to_owned()
     };

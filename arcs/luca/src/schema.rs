@@ -160,7 +160,8 @@ impl Kinds {
             (None, Some("boolean")) => Value::from(true),
             (None, Some("array")) => Value::Array(Vec::new()),
             (None, Some("object")) => Value::Object(Map::new()),
-            (None, _) => Value::from("hello"),
+            (None, Some(_)) => Value::from("hello"),
+            (None, None) => Value::from("world"),
         }
     }
 }

@@ -268,6 +268,9 @@ async fn show_logs(session: &mut Session, line: &Line<'_>) -> Result<(), Error> 
     let answered = session.call(&request, false).await?;
     let lines: Option<Vec<spec::control::LogLine>> = serde_json::from_value(answered.value.clone()).ok();
     let Some(lines) = lines.filter(|_| !line.is_raw) else { return show(session, &answered, line.is_raw) };
+    if lines.is_empty() {
+        note("no lines yet");
+    }
     let terminal = session.terminal();
     for log in lines {
         let head = format!("{:>11}  {}", ago(now_ms() - i128::from(log.time_ms)), log.service);
