@@ -1,6 +1,7 @@
 //! One Arc as the gateway sees it: its manifest, how its service is doing, its tools, and the connection to it.
 
 mod connection;
+mod received;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,8 +16,8 @@ use spec::{Manifest, Transport};
 use tokio::net::UnixStream;
 use tokio::sync::{OnceCell, watch};
 
-pub(crate) use connection::Answer;
 use connection::Connection;
+pub(crate) use received::Answer;
 
 use crate::catalogue::Catalogue;
 use crate::message::Fault;
@@ -216,8 +217,8 @@ impl Link {
         // A connection may turn out to be at its end just now, which a new one is not.
         for _ in 0..2 {
             let connection = self.connection()?;
-            if let Some(in_flight) = connection.request(&mut progress, |id, token| ask.line(id, token)).await {
-                return Ok(in_flight.answer(timeout).await);
+            if let Some(in_flight) = connection.request(&mut progress, timeout, |id, token| ask.line(id, token)).await {
+                return Ok(in_flight.answer().await);
             }
         }
         Err(Fault::new(

@@ -194,7 +194,7 @@ impl Incoming {
         if length == 0 {
             return Err(ControlError::Closed);
         }
-        self.decoder.buffer().extend_from_slice(buffer.get(..length).unwrap_or_default());
+        self.decoder.feed(buffer.get(..length).unwrap_or_default());
         Ok(())
     }
 

@@ -93,12 +93,9 @@ impl Decoder {
         }
     }
 
-    /// Where to put what was read, with room for some more.
-    pub(crate) fn buffer(&mut self) -> &mut BytesMut {
-        /// What is read at once; a socket's buffer holds about 200 KB.
-        const READ: usize = 16 << 10;
-        self.buffer.reserve(READ);
-        &mut self.buffer
+    /// Takes in what was read.
+    pub(crate) fn feed(&mut self, bytes: &[u8]) {
+        self.buffer.extend_from_slice(bytes);
     }
 
     /// The next message that is wholly there.
@@ -209,7 +206,7 @@ mod tests {
     use super::*;
 
     fn pieces(decoder: &mut Decoder, bytes: &[u8]) -> Vec<(String, End)> {
-        decoder.buffer().extend_from_slice(bytes);
+        decoder.feed(bytes);
         std::iter::from_fn(|| decoder.next())
             .map(|piece| match piece {
                 Piece::Frame { text, end } => (String::from_utf8_lossy(&text).into_owned(), end),

@@ -1,6 +1,7 @@
 //! Acting: the steps of a Sentinel, with their arguments filled in.
 
 use kit::{Error, Result, Sentinel, Step, code};
+use minijinja::value::Serde;
 use minijinja::{Environment, ErrorKind, UndefinedBehavior};
 use serde_json::{Map, Value, json};
 
@@ -86,7 +87,7 @@ fn arguments(step: &Step, known: &Value) -> std::result::Result<Value, String> {
     walk(&args_of(step), "args", &mut |path, text| {
         let fault = |why: String| format!("step {}: {path}: {why}", step.name);
         let template = environment.template_from_str(text).map_err(|error| fault(error.to_string()))?;
-        template.render(known).map(Value::String).map_err(|error| match error.kind() {
+        template.render(Serde(known)).map(Value::String).map_err(|error| match error.kind() {
             ErrorKind::UndefinedError => {
                 let mut unknown: Vec<String> =
                     template.undeclared_variables(true).into_iter().filter(|name| !is_known(name, known)).collect();

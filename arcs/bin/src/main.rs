@@ -13,8 +13,11 @@ struct Arc {
 
 /// Every Arc, in the order of the names.
 const ARCS: &[Arc] = &[
+    Arc { name: "awake", description: "thinks of a topic, publishes a site on it, remembers", run: awake::run },
     Arc { name: "files", description: "reads and writes files in the granted folder", run: files::run },
     Arc { name: "kv", description: "keeps values under keys, durably", run: kv::run },
+    Arc { name: "llm_router", description: "asks a language model, local first", run: llm_router::run },
+    Arc { name: "seo_affiliate", description: "writes a mini-site on a topic", run: seo_affiliate::run },
     Arc { name: "sites", description: "serves the finished mini-sites over HTTP", run: sites::run },
 ];
 

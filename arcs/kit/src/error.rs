@@ -6,7 +6,7 @@ use std::fmt;
 use spec::caller::{ArgumentProblem, Failure, code};
 
 /// What a tool returns.
-pub type Result<T> = std::result::Result<T, Error>;
+pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Why a tool failed. The message goes to the caller: it says what failed, why, and what to do. The cause goes to
 /// the Arc's log alone.

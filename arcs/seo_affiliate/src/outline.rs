@@ -1,6 +1,6 @@
 //! What an article will be about: its title, description, headings and questions, chosen among what the model offers.
 
-use kit::{Error, Result};
+use kit::Result;
 use serde::Deserialize;
 
 use crate::gate::{Fault, Gate};

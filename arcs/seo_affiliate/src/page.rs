@@ -2,6 +2,7 @@
 //!
 //! minijinja escapes every value. The one exception is structured data, which is escaped for where it stands.
 
+use minijinja::value::Serde;
 use minijinja::{Environment, Value, context};
 use time::format_description::well_known::Rfc2822;
 
@@ -111,14 +112,15 @@ impl Pages<'_> {
         let say = labels(&article.lang);
         let blocks = structured::of_article(self.site, article, self.addresses);
         let sections = article.sections.iter().enumerate().map(|(index, section)| {
-            context! { id => format!("section-{}", index + 1), heading => section.heading, paragraphs => section.paragraphs }
+            let id = format!("section-{}", index + 1);
+            context! { id => id, heading => &section.heading, paragraphs => Serde(&section.paragraphs) }
         });
         let changed = (article.modified - article.published >= 86_400).then(|| day(say, article.modified));
         let values = context! {
-            lang => article.lang, title => article.title, description => article.description, kind => "article",
+            lang => &article.lang, title => &article.title, description => &article.description, kind => "article",
             canonical => self.addresses.article(&article.slug), root => "../", site => self.site.name(),
-            structured => blocks.iter().map(structured::for_script).collect::<Vec<_>>(), say => say,
-            model => article.model, sections => sections.collect::<Vec<_>>(), questions => article.questions,
+            structured => blocks.iter().map(structured::for_script).collect::<Vec<_>>(), say => Serde(say),
+            model => &article.model, sections => sections.collect::<Vec<_>>(), questions => Serde(&article.questions),
             published => day(say, article.published), modified => changed, minutes => minutes(article),
             offer => article.affiliate_link.as_deref().map(|link| offer(link, article.sections.len())),
             related => self.related(article),
@@ -149,7 +151,7 @@ impl Pages<'_> {
         let values = context! {
             lang => lang, title => numbered(self.site.name(), number), kind => "website", site => self.site.name(),
             description => about(&format!("{} {}", say.articles_on, self.site.name()), &titles),
-            canonical => canonical, root => "", say => say, model => newest.map(|article| &article.model),
+            canonical => canonical, root => "", say => Serde(say), model => newest.map(|article| &article.model),
             structured => blocks.iter().map(structured::for_script).collect::<Vec<_>>(),
             modified => newest.map(|article| day(say, article.modified)), cards => shown,
             newer => number.checked_sub(1).map(index_path), older => (number < last).then(|| index_path(number + 1)),
@@ -171,8 +173,8 @@ impl Pages<'_> {
     fn feed(&self) -> Result<File, minijinja::Error> {
         let article = |article: &Article| {
             context! {
-                url => self.addresses.article(&article.slug), title => article.title,
-                description => article.description, published => mail_date(article.published),
+                url => self.addresses.article(&article.slug), title => &article.title,
+                description => &article.description, published => mail_date(article.published),
             }
         };
         let lang = self.site.articles.first().map_or("en", |article| article.lang.as_str());
@@ -231,7 +233,7 @@ fn about(begin: &str, titles: &[&str]) -> String {
 fn card(article: &Article, folder: &str) -> Value {
     let say = labels(&article.lang);
     context! {
-        href => format!("{folder}{}.html", article.slug), title => article.title, description => article.description,
+        href => format!("{folder}{}.html", article.slug), title => &article.title, description => &article.description,
         published => day(say, article.published), minutes => minutes(article),
     }
 }

@@ -29,8 +29,8 @@ pub(crate) fn is_slug(text: &str) -> bool {
 
 fn latin(c: char) -> String {
     let plain = match c.to_lowercase().next().unwrap_or(c) {
-        'à'..='å' | 'ā' | 'ă' | 'ą' => "a",
         'ä' | 'æ' => "ae",
+        'à'..='å' | 'ā' | 'ă' | 'ą' => "a",
         'ç' | 'ć' | 'č' => "c",
         'ď' | 'ð' => "d",
         'è'..='ë' | 'ē' | 'ę' | 'ě' => "e",

@@ -1,7 +1,8 @@
 //! The one connection to an Arc: many requests in flight on it, answers in any order.
 //!
 //! A request is written by whoever makes it, straight to the socket; only what the socket does not take at once waits
-//! in a backlog, which the connection's own task writes. No lock is held across an await.
+//! in a backlog, which the connection's own task writes. No lock is held across an await. One alarm serves the
+//! time-outs of all requests: a timer for each would wake the runtime's driver at each call.
 
 use std::collections::HashMap;
 use std::io;
@@ -10,31 +11,33 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use serde::Deserialize;
-use serde_json::value::RawValue;
-use spec::caller::{DRAINING, code};
-use tokio::io::Interest;
+use rustix::net::Shutdown;
+use spec::caller::code;
+use tokio::io::AsyncReadExt;
 use tokio::net::UnixStream;
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{Notify, oneshot};
-use tokio_util::bytes::{Buf, Bytes, BytesMut};
+use tokio::time::{Instant, Sleep, sleep_until};
+use tokio_util::bytes::{Buf, BytesMut};
 
+use super::received::{self, Answer, Received};
 use crate::frame::{Decoder, Newline, Piece};
-use crate::message::{self, ARC_LIMIT, Fault, part};
+use crate::message::{self, ARC_LIMIT, Fault};
 use crate::notice::Progress;
 
 /// Above so many bytes that an Arc has not taken yet, further requests wait until it has.
 const BACKLOG: usize = 1 << 20;
 
-/// What an Arc answers: the result as JSON, or its error.
-pub(crate) type Answer = Result<Bytes, Fault>;
+/// What is read at once; a socket's buffer holds about 200 KB.
+const READ: usize = 64 << 10;
 
 /// A connection, shared by all who have requests on it.
 pub(crate) struct Connection {
     arc: spec::Name,
-    stream: UnixStream,
+    stream: OwnedWriteHalf,
     next_id: AtomicU64,
     state: Mutex<State>,
-    /// The task has something to write, or to end.
+    /// The task has something to write, to wait for, or to end.
     wake: Notify,
     /// The backlog went down.
     room: Notify,
@@ -46,6 +49,8 @@ pub(crate) struct Connection {
 struct State {
     pending: HashMap<u64, Pending>,
     backlog: BytesMut,
+    /// When to look for requests that are late: no later than the first of them is.
+    alarm: Option<Instant>,
     /// Takes no further requests; ends once all are answered.
     draining: bool,
     /// Why it ended, once it has.
@@ -53,16 +58,17 @@ struct State {
 }
 
 struct Pending {
-    answer: oneshot::Sender<Answer>,
+    answer: oneshot::Sender<Option<Answer>>,
     progress: Option<Progress>,
+    deadline: Instant,
 }
 
 /// A request that was sent. Dropping it before it is answered cancels it.
 pub(crate) struct InFlight {
     connection: Arc<Connection>,
     id: u64,
-    answer: oneshot::Receiver<Answer>,
-    answered: bool,
+    answer: oneshot::Receiver<Option<Answer>>,
+    is_over: bool,
 }
 
 impl Connection {
@@ -72,6 +78,7 @@ impl Connection {
         stream: UnixStream,
         on_tools_changed: impl Fn() + Send + Sync + 'static,
     ) -> Arc<Self> {
+        let (read, stream) = stream.into_split();
         let connection = Arc::new(Self {
             arc,
             stream,
@@ -81,7 +88,7 @@ impl Connection {
             room: Notify::new(),
             on_tools_changed: Box::new(on_tools_changed),
         });
-        tokio::spawn(Arc::clone(&connection).serve());
+        tokio::spawn(Arc::clone(&connection).serve(read));
         connection
     }
 
@@ -96,19 +103,25 @@ impl Connection {
     pub(crate) async fn request(
         self: &Arc<Self>,
         progress: &mut Option<Progress>,
+        timeout: Duration,
         write: impl FnOnce(u64, bool) -> Vec<u8>,
     ) -> Option<InFlight> {
         self.wait_for_room().await;
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         let line = write(id, progress.is_some());
         let (sender, answer) = oneshot::channel();
+        let deadline = Instant::now() + timeout;
         let mut state = self.lock();
         if state.draining || state.ended.is_some() {
             return None;
         }
-        state.pending.insert(id, Pending { answer: sender, progress: progress.take() });
+        state.pending.insert(id, Pending { answer: sender, progress: progress.take(), deadline });
+        if state.alarm.is_none_or(|alarm| deadline < alarm) {
+            state.alarm = Some(deadline);
+            self.wake.notify_one();
+        }
         self.write(&mut state, &line);
-        Some(InFlight { connection: Arc::clone(self), id, answer, answered: false })
+        Some(InFlight { connection: Arc::clone(self), id, answer, is_over: false })
     }
 
     /// Ends the connection; what is in flight is answered with `reason`.
@@ -140,68 +153,62 @@ impl Connection {
         }
     }
 
-    async fn serve(self: Arc<Self>) {
-        let reason = match self.read_and_write().await {
-            Ok(reason) => reason,
-            Err(error) => {
-                tracing::debug!(arc = %self.arc, %error, "the connection broke");
-                None
-            }
-        };
-        let reason = reason.unwrap_or_else(|| {
-            format!("{} ended while it was working on this call; it is being started again: try again", self.arc)
-        });
-        let pending = {
-            let mut state = self.lock();
-            let reason = state.ended.get_or_insert(reason).clone();
-            state.backlog.clear();
-            mem::take(&mut state.pending).into_values().zip(std::iter::repeat(reason)).collect::<Vec<_>>()
-        };
+    async fn serve(self: Arc<Self>, read: OwnedReadHalf) {
+        if let Err(error) = self.read_and_write(read).await {
+            tracing::debug!(arc = %self.arc, %error, "the connection broke");
+        }
+        let mut state = self.lock();
+        let ended =
+            || format!("{} ended while it was working on this call; it is being started again: try again", self.arc);
+        let reason = state.ended.get_or_insert_with(ended).clone();
+        let pending = mem::take(&mut state.pending);
+        state.backlog.clear();
+        drop(state);
         self.room.notify_waiters();
         // The Arc may wait for this end; whoever still holds this connection does not need it.
-        let _ = rustix::net::shutdown(&self.stream, rustix::net::Shutdown::Both);
-        for (pending, reason) in pending {
-            let _ = pending.answer.send(Err(Fault::new(code::INTERNAL, reason)));
+        let stream: &UnixStream = self.stream.as_ref();
+        let _ = rustix::net::shutdown(stream, Shutdown::Both);
+        for pending in pending.into_values() {
+            let _ = pending.answer.send(Some(Err(Fault::new(code::INTERNAL, reason.clone()))));
         }
     }
 
-    /// Goes on until the connection ends; why, where it was us who ended it.
-    async fn read_and_write(&self) -> io::Result<Option<String>> {
+    /// Goes on until the connection ends.
+    async fn read_and_write(&self, mut read: OwnedReadHalf) -> io::Result<()> {
         let mut decoder = Decoder::new(Newline::Always, ARC_LIMIT);
-        loop {
-            let (has_backlog, is_done) = {
-                let state = self.lock();
-                if let Some(reason) = &state.ended {
-                    return Ok(Some(reason.clone()));
+        let mut buffer = vec![0; READ];
+        let alarm = sleep_until(Instant::now());
+        tokio::pin!(alarm);
+        let mut alarm_at = None;
+        while let Some((has_backlog, wanted)) = self.what_to_do() {
+            if alarm_at != wanted {
+                alarm_at = wanted;
+                wanted.into_iter().for_each(|at| Sleep::reset(alarm.as_mut(), at));
+            }
+            tokio::select! {
+                length = read.read(&mut buffer) => {
+                    let Some(bytes @ [_, ..]) = buffer.get(..length?) else { return Ok(()) };
+                    decoder.feed(bytes);
+                    while let Some(piece) = decoder.next() {
+                        self.take(piece)?;
+                    }
                 }
-                (!state.backlog.is_empty(), state.draining && state.pending.is_empty() && state.backlog.is_empty())
-            };
-            if is_done {
-                return Ok(None);
-            }
-            let interest = if has_backlog { Interest::READABLE | Interest::WRITABLE } else { Interest::READABLE };
-            let ready = tokio::select! {
-                ready = self.stream.ready(interest) => ready?,
-                () = self.wake.notified() => continue,
-            };
-            if ready.is_writable() && has_backlog {
-                self.write_backlog()?;
-            }
-            if ready.is_readable() && self.read(&mut decoder)? == 0 {
-                return Ok(None);
-            }
-            while let Some(piece) = decoder.next() {
-                self.take(piece)?;
+                writable = self.stream.writable(), if has_backlog => {
+                    writable?;
+                    self.write_backlog()?;
+                }
+                () = self.wake.notified() => {}
+                () = &mut alarm, if alarm_at.is_some() => self.end_late_requests(),
             }
         }
+        Ok(())
     }
 
-    fn read(&self, decoder: &mut Decoder) -> io::Result<usize> {
-        match self.stream.try_read_buf(decoder.buffer()) {
-            // Not the end of the stream, which is told by 0.
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(usize::MAX),
-            other => other,
-        }
+    /// Whether there is something to write, and when the alarm goes off; `None` when the connection is over.
+    fn what_to_do(&self) -> Option<(bool, Option<Instant>)> {
+        let state = self.lock();
+        let is_done = state.draining && state.pending.is_empty() && state.backlog.is_empty();
+        (state.ended.is_none() && !is_done).then(|| (!state.backlog.is_empty(), state.alarm))
     }
 
     fn write_backlog(&self) -> io::Result<()> {
@@ -219,41 +226,62 @@ impl Connection {
         Ok(())
     }
 
+    /// Ends the requests whose time is up, and sets the alarm for the next.
+    fn end_late_requests(&self) {
+        let now = Instant::now();
+        let mut state = self.lock();
+        let late: Vec<u64> =
+            state.pending.iter().filter(|(_, pending)| pending.deadline <= now).map(|(id, _)| *id).collect();
+        for id in late {
+            if let Some(pending) = self.withdraw(&mut state, id) {
+                let _ = pending.answer.send(None);
+            }
+        }
+        state.alarm = state.pending.values().map(|pending| pending.deadline).min();
+    }
+
+    /// Forgets a request that nobody waits for any more, and tells the Arc.
+    fn withdraw(&self, state: &mut State, id: u64) -> Option<Pending> {
+        let pending = state.pending.remove(&id)?;
+        let cancelled = format!(
+            "{{\"jsonrpc\":\"2.0\",\"method\":\"notifications/cancelled\",\"params\":{{\"requestId\":{id}}}}}\n"
+        );
+        self.write(state, cancelled.as_bytes());
+        Some(pending)
+    }
+
     /// Handles what the Arc sent. An error ends the connection: an answer that belongs to nobody known.
     fn take(&self, piece: Piece) -> io::Result<()> {
-        match piece {
-            Piece::Frame { text, .. } => self.take_message(&text),
+        let text = match piece {
+            Piece::Frame { text, .. } => text,
             Piece::TooLong { id, .. } => {
                 let limit = ARC_LIMIT >> 20;
                 let fault = format!("{} answered with more than {limit} MiB, the most that is taken", self.arc);
                 let id = id.and_then(|id| serde_json::from_slice(&id).ok());
-                let id = id.ok_or_else(|| io::Error::other(fault.clone()))?;
-                self.answer(id, Err(Fault::new(code::INTERNAL, fault)));
-                Ok(())
+                self.answer(id.ok_or_else(|| io::Error::other(fault.clone()))?, Err(Fault::new(code::INTERNAL, fault)));
+                return Ok(());
             }
-        }
-    }
-
-    fn take_message(&self, text: &Bytes) -> io::Result<()> {
-        let message: Message<'_> = serde_json::from_slice(text).map_err(|error| {
-            tracing::warn!(arc = %self.arc, %error, "sent what is no JSON-RPC message: the connection is closed");
-            io::Error::other(error)
-        })?;
-        match (message.method.as_deref(), message.id) {
-            (None, Some(id)) => {
-                let id = serde_json::from_str(id.get()).map_err(io::Error::other)?;
-                self.answer(id, message.answer(text, &self.arc));
-            }
-            (Some(method), Some(id)) => {
+        };
+        match received::read(&text) {
+            Ok(Received::Answer { id, answer }) => self.answer(id, answer),
+            Ok(Received::Request { id, method }) => {
                 let fault = Fault::new(code::METHOD_NOT_FOUND, format!("the gateway does not offer {method} to Arcs"));
                 let mut line = message::error(Some(id.get().as_bytes()), &fault);
                 line.push(b'\n');
                 self.write(&mut self.lock(), &line);
             }
-            (Some("notifications/progress"), None) => self.pass_progress(message.params),
-            (Some("notifications/tools/list_changed"), None) => (self.on_tools_changed)(),
-            (Some(DRAINING), None) => self.lock().draining = true,
-            (_, None) => {}
+            Ok(Received::Progress { token, params }) => {
+                let state = self.lock();
+                let progress = state.pending.get(&token).and_then(|pending| pending.progress.as_ref());
+                progress.into_iter().for_each(|progress| progress.pass(params));
+            }
+            Ok(Received::ToolsChanged) => (self.on_tools_changed)(),
+            Ok(Received::Draining) => self.lock().draining = true,
+            Ok(Received::Other) => {}
+            Err(error) => {
+                tracing::warn!(arc = %self.arc, %error, "sent what is no JSON-RPC message: the connection is closed");
+                return Err(error.into());
+            }
         }
         Ok(())
     }
@@ -261,87 +289,27 @@ impl Connection {
     fn answer(&self, id: u64, answer: Answer) {
         let pending = self.lock().pending.remove(&id);
         if let Some(pending) = pending {
-            let _ = pending.answer.send(answer);
+            let _ = pending.answer.send(Some(answer));
         }
-    }
-
-    fn pass_progress(&self, params: Option<&RawValue>) {
-        #[derive(Deserialize)]
-        struct Token {
-            #[serde(rename = "progressToken")]
-            token: u64,
-        }
-        let Some(params) = params else { return };
-        let Ok(Token { token }) = serde_json::from_str(params.get()) else { return };
-        let state = self.lock();
-        if let Some(progress) = state.pending.get(&token).and_then(|pending| pending.progress.as_ref()) {
-            progress.pass(params);
-        }
-    }
-
-    /// Forgets a request that nobody waits for any more, and tells the Arc.
-    fn cancel(&self, id: u64) {
-        let mut state = self.lock();
-        if state.pending.remove(&id).is_some() && state.ended.is_none() {
-            let cancelled = format!(
-                "{{\"jsonrpc\":\"2.0\",\"method\":\"notifications/cancelled\",\"params\":{{\"requestId\":{id}}}}}\n"
-            );
-            self.write(&mut state, cancelled.as_bytes());
-        }
-        drop(state);
-        self.wake.notify_one();
     }
 }
 
 impl InFlight {
-    /// The answer; an error after `timeout`.
-    pub(crate) async fn answer(mut self, timeout: Duration) -> Option<Answer> {
-        let answer = tokio::time::timeout(timeout, &mut self.answer).await.ok()?;
-        self.answered = true;
-        Some(answer.unwrap_or_else(|_| Err(Fault::new(code::INTERNAL, "the connection ended: try again"))))
+    /// The answer; `None` when it does not come in time.
+    pub(crate) async fn answer(mut self) -> Option<Answer> {
+        let answer = (&mut self.answer).await;
+        self.is_over = true;
+        answer.unwrap_or_else(|_| Some(Err(Fault::new(code::INTERNAL, "the connection ended: try again"))))
     }
 }
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        if !self.answered {
-            self.connection.cancel(self.id);
-        }
-    }
-}
-
-/// What an Arc sends.
-#[derive(Deserialize)]
-struct Message<'m> {
-    #[serde(borrow, default)]
-    id: Option<&'m RawValue>,
-    #[serde(default)]
-    method: Option<String>,
-    #[serde(borrow, default)]
-    params: Option<&'m RawValue>,
-    #[serde(borrow, default, deserialize_with = "message::present")]
-    result: Option<&'m RawValue>,
-    #[serde(borrow, default)]
-    error: Option<ArcError<'m>>,
-}
-
-#[derive(Deserialize)]
-struct ArcError<'m> {
-    code: i32,
-    message: String,
-    #[serde(borrow, default)]
-    data: Option<&'m RawValue>,
-}
-
-impl Message<'_> {
-    fn answer(&self, frame: &Bytes, arc: &spec::Name) -> Answer {
-        match (self.result, &self.error) {
-            (Some(result), None) => Ok(part(frame, result)),
-            (_, Some(error)) => {
-                let data = error.data.map(ToOwned::to_owned);
-                Err(Fault { code: error.code, message: error.message.clone(), data })
-            }
-            (None, None) => Err(Fault::new(code::INTERNAL, format!("{arc} answered neither a result nor an error"))),
+        if !self.is_over {
+            let connection = &self.connection;
+            connection.withdraw(&mut connection.lock(), self.id);
+            // It may have been the last that a connection about to end was waiting for.
+            connection.wake.notify_one();
         }
     }
 }

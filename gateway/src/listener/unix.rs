@@ -3,13 +3,14 @@
 use std::collections::HashMap;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use futures_util::FutureExt;
 use spec::Name;
-use tokio::io::Interest;
+use tokio::io::{AsyncRead, Interest, ReadBuf};
 use tokio::net::{UnixListener, UnixStream};
 use tokio_util::bytes::{Buf, BytesMut};
 use tokio_util::sync::CancellationToken;
@@ -23,6 +24,9 @@ use crate::session::Session;
 
 /// How long to wait when a connection cannot be accepted: most likely descriptors have run out.
 const PAUSE: Duration = Duration::from_millis(100);
+
+/// What is read at once from a connection.
+const READ: usize = 16 << 10;
 
 /// Makes an inherited descriptor a listener.
 pub(crate) fn listener(descriptor: OwnedFd) -> io::Result<UnixListener> {
@@ -108,12 +112,15 @@ impl ArcListeners {
 struct UnixLink {
     stream: UnixStream,
     decoder: Decoder,
+    /// Where the socket is read into.
+    buffer: Vec<u8>,
     out: BytesMut,
 }
 
 impl UnixLink {
     fn new(stream: UnixStream) -> Self {
-        Self { stream, decoder: Decoder::new(Newline::WhenComplete, OUTSIDE_LIMIT), out: BytesMut::new() }
+        let decoder = Decoder::new(Newline::WhenComplete, OUTSIDE_LIMIT);
+        Self { stream, decoder, buffer: vec![0; READ], out: BytesMut::new() }
     }
 
     fn poll_write(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -134,17 +141,13 @@ impl UnixLink {
             if let Some(piece) = self.decoder.next() {
                 return Poll::Ready(Ok(Incoming::Piece(piece)));
             }
-            match self.stream.try_read_buf(self.decoder.buffer()) {
-                Ok(0) => {
-                    let rest = self.decoder.finish();
-                    return Poll::Ready(Ok(rest.map_or(Incoming::End, Incoming::Piece)));
-                }
-                Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    ready!(self.stream.poll_read_ready(context))?;
-                }
-                Err(error) => return Poll::Ready(Err(error)),
+            let mut read = ReadBuf::new(&mut self.buffer);
+            ready!(Pin::new(&mut self.stream).poll_read(context, &mut read))?;
+            if read.filled().is_empty() {
+                let rest = self.decoder.finish();
+                return Poll::Ready(Ok(rest.map_or(Incoming::End, Incoming::Piece)));
             }
+            self.decoder.feed(read.filled());
         }
     }
 }

@@ -324,10 +324,11 @@ fn addresses(source: &str) -> Result<BTreeSet<String>, String> {
                 _ if ["amp", "lt", "gt", "quot", "apos"].contains(&&*reference) => content.push('&'),
                 _ => return Err(format!("is not well-formed: &{};", &*reference)),
             },
-            Event::End(_) => match open.pop().as_deref() {
-                Some("loc" | "link") => drop(found.insert(std::mem::take(&mut content))),
-                _ => {}
-            },
+            Event::End(_) => {
+                if let Some("loc" | "link") = open.pop().as_deref() {
+                    found.insert(std::mem::take(&mut content));
+                }
+            }
             Event::Eof if open.is_empty() && !found.is_empty() => return Ok(found),
             Event::Eof => return Err(format!("ends within {open:?}, with {} addresses", found.len())),
             _ => {}
