@@ -52,7 +52,7 @@ impl<'w, W: Watcher> Telling<'w, W> {
     /// The answer begins (anew). What was told of a broken one cannot be taken back, so that is said.
     pub(crate) async fn begin(&mut self, backend: &str) {
         if self.told > 0 {
-            self.watcher.stage(format!("again from the beginning: the answer broke off, asking {backend}")).await;
+            self.watcher.stage(format!("Again from the beginning: the answer broke off, asking {backend}")).await;
         }
         (self.told, self.pieces) = (0, 0);
     }
@@ -71,7 +71,7 @@ impl<'w, W: Watcher> Telling<'w, W> {
             }
         } else if self.last.elapsed() >= PERIOD {
             self.last = Instant::now();
-            self.watcher.stage(format!("answer {} tokens", self.pieces)).await;
+            self.watcher.stage(format!("{} tokens", self.pieces)).await;
         }
     }
 }

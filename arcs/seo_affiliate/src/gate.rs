@@ -140,7 +140,7 @@ impl Gate {
         }
         let used = words(&text);
         match self.echoes.iter().find(|echo| used.iter().any(|word| word == *echo)) {
-            Some(echo) => Err(Fault::Echo(*echo)),
+            Some(echo) => Err(Fault::Echo(echo)),
             None => Ok(text),
         }
     }

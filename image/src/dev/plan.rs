@@ -165,6 +165,9 @@ fn model_server(local: &Local) -> Table {
         "256",
         "--no-slots",
         "--offline",
+        // Read into memory, not mapped: only so can the weights lie in huge pages (below).
+        "--load-mode",
+        "none",
     ];
     let mut manifest = table([
         ("name", "llama_server"),
@@ -175,8 +178,13 @@ fn model_server(local: &Local) -> Table {
         ("restart", "always"),
     ]);
     manifest.extend(table([("exec", exec)]));
-    // Threads that wait must not spin: on a busy machine that is a hundred times slower.
-    manifest.extend(table([("env", table([("OMP_WAIT_POLICY", "passive")]))]));
+    let env = table([
+        // Threads that wait must not spin: on a busy machine that is a hundred times slower.
+        ("OMP_WAIT_POLICY", "passive"),
+        // Huge pages (`glibc.malloc.hugetlb` in the manual of glibc): in a virtual machine half as fast again.
+        ("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1"),
+    ]);
+    manifest.extend(table([("env", env)]));
     manifest
 }
 

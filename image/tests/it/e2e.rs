@@ -1,19 +1,30 @@
-//! The first command, whole: `scripts/run --once` with the real model. Run by `scripts/test e2e`.
+//! The first command, whole: `scripts/run --once` with the real model, its site judged; then the same system again, as a
+//! user has it who stays, with every process killed. Run by `scripts/test e2e`.
 
+use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use serde_json::Value;
+
 use crate::workbench::{repository, two_free_ports};
+use crate::{kill, site};
 
 #[test]
 #[ignore = "takes minutes, and the network where the cache is empty: scripts/test e2e"]
-fn one_tick_leaves_a_site_and_says_where() {
+fn one_tick_leaves_a_site_that_no_kill_can_harm() {
     let data = tempfile::tempdir().expect("a folder");
+    publish(data.path());
+    kill::every_process(data.path());
+}
+
+/// `scripts/run --once` on `data`: its last lines say where a sound site is.
+fn publish(data: &Path) {
     let port = two_free_ports();
     let output = Command::new("bash")
         .arg(repository().join("scripts/run"))
         .args(["--once", "--listen", &format!("127.0.0.1:{port}"), "--data"])
-        .arg(data.path())
+        .arg(data)
         .stdin(Stdio::null())
         .stderr(Stdio::inherit())
         .output()
@@ -21,9 +32,18 @@ fn one_tick_leaves_a_site_and_says_where() {
     let text = String::from_utf8(output.stdout).expect("UTF-8");
     assert!(output.status.success(), "{}: {text}", output.status);
     let lines: Vec<_> = text.lines().collect();
-    let [.., site, url] = lines.as_slice() else { panic!("no result in {text:?}") };
-    let site = Path::new(site.strip_prefix("site    ").expect("the site's folder"));
-    assert!(site.starts_with(data.path().join("sites")) && site.join("index.html").is_file(), "{}", site.display());
-    let name = site.file_name().expect("a name").to_string_lossy();
-    assert_eq!(*url, format!("url     http://127.0.0.1:{}/{name}/", port + 1));
+    let [.., folder, url] = lines.as_slice() else { panic!("no result in {text:?}") };
+    let folder = Path::new(folder.strip_prefix("site    ").expect("the site's folder"));
+    let url = url.strip_prefix("url     ").expect("its address");
+    assert!(folder.starts_with(data.join("sites")), "{}", folder.display());
+    let name = folder.file_name().expect("a name").to_string_lossy();
+    assert_eq!(url, format!("http://127.0.0.1:{}/{name}/", port + 1));
+
+    let kept = fs::read(folder.join(".site.json")).expect("what the site is made from");
+    let kept: Value = serde_json::from_slice(&kept).expect("JSON");
+    let model = kept["articles"][0]["model"].as_str().expect("who wrote it");
+    let judged = site::judge(folder, url, model).unwrap_or_else(|faults| panic!("the site is not sound:\n{faults}"));
+    for (path, text) in &judged.articles {
+        eprintln!("\n{path}, as {model} wrote it; {} links lead somewhere:\n{text}", judged.links);
+    }
 }

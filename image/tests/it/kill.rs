@@ -1,15 +1,14 @@
 //! Every process is killed in the middle of a tick: the tick ends with a result or a clear error, the process comes
-//! back, and the next call is answered. Run by `scripts/test e2e`.
+//! back, and the next call is answered.
 
-use std::io::{BufRead, BufReader, Read};
-use std::path::PathBuf;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
-use tempfile::TempDir;
-
 use crate::workbench::{repository, two_free_ports};
+use serde_json::{Value, json};
 
 /// How long a tick may take here: the model is small, but a machine of CI may be busy.
 const TICK_MAX: Duration = Duration::from_secs(600);
@@ -18,20 +17,21 @@ const TICK_MAX: Duration = Duration::from_secs(600);
 const BACK_MAX: Duration = Duration::from_secs(60);
 
 /// A running system, as `scripts/run` leaves it to a user who is in the shell.
-struct System {
-    data: TempDir,
+struct System<'d> {
+    data: &'d Path,
+    port: u16,
     launcher: Child,
     /// What the user types; the shell ends with it.
     keyboard: Option<ChildStdin>,
 }
 
-impl System {
-    fn start() -> Self {
-        let data = tempfile::tempdir().expect("a folder");
+impl<'d> System<'d> {
+    fn start(data: &'d Path) -> Self {
+        let port = two_free_ports();
         let mut launcher = Command::new("bash")
             .arg(repository().join("scripts/run"))
-            .args(["--listen", &format!("127.0.0.1:{}", two_free_ports()), "--data"])
-            .arg(data.path())
+            .args(["--listen", &format!("127.0.0.1:{port}"), "--data"])
+            .arg(data)
             .stdin(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
@@ -42,13 +42,13 @@ impl System {
         assert!(lines.any(|line| line.starts_with("next ")), "the shell was not reached");
         // What comes later is read to its end, so that nobody waits for a full pipe.
         std::thread::spawn(move || lines.count());
-        Self { data, launcher, keyboard }
+        Self { data, port, launcher, keyboard }
     }
 
     fn luca(&self, words: &[&str]) -> Command {
         let program: PathBuf = PathBuf::from(env!("CARGO_BIN_EXE_image")).with_file_name("luca-run");
         let mut command = Command::new(program);
-        let socket = self.data.path().join("run/mcp/gateway.sock");
+        let socket = self.data.join("run/mcp/gateway.sock");
         command.arg("--gateway").arg(format!("unix:{}", socket.display())).args(words);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
@@ -67,6 +67,16 @@ impl System {
     fn service(&self, name: &str) -> Option<Value> {
         let all = self.call(&["--json", "system.services"]).ok()?;
         all.as_array()?.iter().find(|service| service["name"] == name).cloned()
+    }
+
+    /// What a browser is sent for a path of the sites' address.
+    fn get(&self, path: &str) -> String {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port + 1)).expect("the sites are served");
+        let request = format!("GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{}\r\nConnection: close\r\n\r\n", self.port + 1);
+        stream.write_all(request.as_bytes()).expect("sent");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("text");
+        answer
     }
 
     fn pid(&self, name: &str) -> u64 {
@@ -90,7 +100,7 @@ impl System {
     }
 }
 
-impl Drop for System {
+impl Drop for System<'_> {
     fn drop(&mut self) {
         self.keyboard = None;
         let _ = self.launcher.wait();
@@ -104,7 +114,7 @@ struct Tick {
 }
 
 impl Tick {
-    fn fire(system: &System) -> Self {
+    fn fire(system: &System<'_>) -> Self {
         let mut luca = system.luca(&["mcp.awake.tick"]).spawn().expect("luca-run runs");
         let heard = BufReader::new(luca.stderr.take().expect("piped"));
         Self { luca, heard }
@@ -133,18 +143,40 @@ impl Tick {
     }
 }
 
-#[test]
-#[ignore = "takes minutes, and the network where the cache is empty: scripts/test e2e"]
-fn any_process_may_be_killed_in_the_middle_of_a_tick() {
-    let system = System::start();
+/// The Sentinel as it ships, but that it only plans its site: a tick passes through every process and is short.
+const PLANNER: &str = r#"
+name = "quick-money"
+think = "Give me one specific, trending topic for a crypto beginner's blog."
+tools = ["seo_affiliate.generate_site"]
+autonomy = "guarded"
+
+[on]
+tick = true
+
+[[steps]]
+name = "plan"
+tool = "seo_affiliate.generate_site"
+retry = 1
+args = { site_id = "crypto-beginner", keyword = "{{ topic }}", dry = true }
+"#;
+
+/// Starts the system on `data`, where a site lies already, and kills one process after the other.
+pub(crate) fn every_process(data: &Path) {
+    std::fs::write(data.join("quests/quick-money.toml"), PLANNER).expect("written");
+    let system = System::start(data);
     system.call(&["kv.set", r#"{"key": "before", "value": 1}"#]).expect("kept");
-    let site = system.data.path().join("sites/crypto-beginner/index.html");
-    let published = std::fs::read_to_string(&site).expect("the first tick left a site");
-    for name in ["llama_server", "llm_router", "seo_affiliate", "awake", "kv", "gateway"] {
+    let published = std::fs::read_to_string(data.join("sites/crypto-beginner/index.html")).expect("a site is there");
+    // Some are killed while the Sentinel thinks, others while the first step of the chain below it works.
+    for (name, stage) in [
+        ("llama_server", "outline"),
+        ("llm_router", "think"),
+        ("seo_affiliate", "outline"),
+        ("awake", "think"),
+        ("kv", "think"),
+        ("gateway", "think"),
+    ] {
         let mut tick = Tick::fire(&system);
-        tick.wait_for("think");
-        // All of the chain is at work now: the Sentinel thought, and its first step asks the model.
-        tick.wait_for("outline");
+        tick.wait_for(stage);
         let pid = system.pid(name);
         let killed = Command::new("/bin/kill").args(["-KILL", &pid.to_string()]).status().expect("kill runs");
         assert!(killed.success(), "{name} was not there to be killed");
@@ -153,12 +185,12 @@ fn any_process_may_be_killed_in_the_middle_of_a_tick() {
             Err(words) => {
                 eprintln!("{name} killed: {}", words.trim());
                 assert!(words.contains("error: ") && !words.contains("panicked"), "{name} killed, and then: {words}");
-                let unharmed = std::fs::read_to_string(&site).expect("still there");
-                assert!(unharmed.contains("</html>") && !published.is_empty(), "{name} killed: the site was harmed");
             }
         }
         system.wait_until_back(name, pid);
         let kept = system.call(&["kv.get", r#"{"key": "before"}"#]);
         assert_eq!(kept, Ok(json!(1)), "{name} killed, and then");
     }
+    let served = system.get("/crypto-beginner/");
+    assert!(served.starts_with("HTTP/1.1 200") && served.ends_with(&published), "the site was harmed: {served}");
 }

@@ -2,6 +2,7 @@
 //!
 //! A message of a stage reads `write  section 4 of 4`: the stage's name, then what it does. On a terminal the stage
 //! under way is a line that changes, and stays with its time when the next one begins. In a pipe each message is a line.
+//! A message without a name (`37 tokens`) is a detail of the stage under way: it comes and goes, in a pipe unseen.
 
 use std::io::Write;
 use std::time::{Duration, Instant};
@@ -37,6 +38,7 @@ pub(crate) struct Stages<W: Write> {
 struct Stage {
     name: String,
     text: String,
+    detail: String,
     done: f64,
     total: Option<f64>,
     began: Instant,
@@ -62,15 +64,23 @@ impl<W: Write> Stages<W> {
         let (name, text) = match progress.is_stream {
             true => {
                 self.streamed += progress.message.chars().count();
-                ("answer".to_owned(), format!("{} characters", self.streamed))
+                (String::new(), format!("{} characters", self.streamed))
             }
             false => named(&progress.message),
         };
+        if name.is_empty()
+            && let Some(stage) = self.current.as_mut().filter(|stage| !stage.name.is_empty())
+        {
+            stage.detail = text;
+            self.tick(now);
+            return;
+        }
         if self.current.as_ref().is_some_and(|stage| stage.name != name) {
             self.finish(now);
         }
         let began = self.current.take().map_or(now, |stage| stage.began);
-        self.current = Some(Stage { name, text, done: progress.done, total: progress.total, began });
+        self.current =
+            Some(Stage { name, text, detail: String::new(), done: progress.done, total: progress.total, began });
         if self.terminal.is_terminal {
             self.show(now);
         } else if !progress.is_stream {
@@ -101,7 +111,8 @@ impl<W: Write> Stages<W> {
     fn show(&mut self, now: Instant) {
         let (text, began) = match &self.current {
             Some(stage) => {
-                (format!("  {} {}{}", padded(&stage.name, NAME_WIDTH), stage.bar(), stage.text), stage.began)
+                let detail = if stage.detail.is_empty() { String::new() } else { format!(" · {}", stage.detail) };
+                (format!("  {} {}{}{detail}", padded(&stage.name, NAME_WIDTH), stage.bar(), stage.text), stage.began)
             }
             None => (format!("  waiting for {}", self.what), self.began),
         };
@@ -230,14 +241,38 @@ mod tests {
             stages.update(&piece("hello"), now);
             stages.update(&piece(" world"), now);
         };
-        assert!(shown(SCREEN, play).contains("answer   11 characters"));
+        assert!(shown(SCREEN, play).contains("11 characters"));
         assert_eq!(shown(Terminal::plain(), play), "");
     }
 
     #[test]
+    fn a_message_without_a_name_is_a_detail_of_the_stage() {
+        let play = |stages: &mut Stages<&mut Vec<u8>>, now| {
+            stages.update(&stage("outline  x", 0.0, None), now);
+            stages.update(&stage("37 tokens", 0.0, None), now);
+            stages.finish(now);
+        };
+        let text = shown(SCREEN, play);
+        assert!(
+            text.contains("outline  x · 37 tokens") && text.ends_with("  outline  x                         0 s\n"),
+            "{text}"
+        );
+        assert_eq!(shown(Terminal::plain(), play), "outline  x\n");
+    }
+
+    #[test]
     fn a_bar_is_full_at_the_end_and_never_beyond() {
-        let bar =
-            |done, total| Stage { name: String::new(), text: String::new(), done, total, began: Instant::now() }.bar();
+        let bar = |done, total| {
+            Stage {
+                name: String::new(),
+                text: String::new(),
+                detail: String::new(),
+                done,
+                total,
+                began: Instant::now(),
+            }
+            .bar()
+        };
         assert_eq!(bar(9.0, Some(3.0)).matches('█').count(), BAR);
         assert_eq!(bar(0.0, Some(3.0)).matches('█').count(), 0);
         assert_eq!(bar(1.0, Some(0.0)), "");
