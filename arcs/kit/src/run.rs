@@ -41,6 +41,7 @@ where
         .with_writer(std::io::stderr)
         .without_time()
         .with_target(false)
+        .with_ansi(false)
         .init();
     match start(inherited, version, build) {
         Ok(()) => ExitCode::SUCCESS,

@@ -194,7 +194,9 @@ fn has_no_markup(text: &str) -> Result<(), Fault> {
 fn is_list(text: &str) -> bool {
     let begins = |line: &str| {
         let line = line.trim_start();
-        line.starts_with(['-', '*', '•', '#', '–', '+']) || without_number(line).len() < line.len()
+        let bullet =
+            line.strip_prefix(['-', '*', '•', '–', '+']).is_some_and(|rest| rest.starts_with(char::is_whitespace));
+        bullet || line.starts_with('#') || without_number(line).len() < line.len()
     };
     let numbered = |one: &str, two: &str| text.contains(one) && text.contains(two);
     text.lines().any(begins)

@@ -1,5 +1,7 @@
 //! What an article will be about: its title, description, headings and questions, chosen among what the model offers.
 
+use std::collections::BTreeSet;
+
 use kit::Result;
 use serde::Deserialize;
 
@@ -172,7 +174,7 @@ fn different(
             Err(refused) => fault = Some(refused),
             Ok(line) => {
                 let mut before = taken.iter().map(String::as_str).chain(others.iter().copied());
-                if before.any(|other| overlap(&subject(&line), &subject(other)) > SAME) {
+                if before.any(|other| is_same(&subject(&line), &subject(other))) {
                     fault = Some(Fault::Repeats);
                 } else {
                     taken.push(line);
@@ -185,6 +187,11 @@ fn different(
         found if found < wanted => Err(fault.unwrap_or(Fault::Few { found, wanted })),
         _ => Ok(taken),
     }
+}
+
+/// Whether two lines are about the same. A single word in common, the keyword as a rule, says nothing.
+fn is_same(one: &BTreeSet<String>, other: &BTreeSet<String>) -> bool {
+    if one.len().min(other.len()) < 2 { one == other } else { overlap(one, other) > SAME }
 }
 
 #[cfg(test)]

@@ -1,9 +1,9 @@
 //! Pages made from a site's data: the same data gives the same bytes.
 //!
-//! minijinja escapes every value. The one exception is structured data, which is escaped for where it stands.
+//! Every value is escaped. The one exception is structured data, which is escaped for where it stands.
 
 use minijinja::value::Serde;
-use minijinja::{Environment, Value, context};
+use minijinja::{AutoEscape, Environment, Output, State, Value, context, escape_formatter};
 use time::format_description::well_known::Rfc2822;
 
 use crate::article::Article;
@@ -84,6 +84,7 @@ pub(crate) fn render(site: &Site, addresses: &Addresses) -> Result<Vec<File>, mi
 
 fn environment() -> Result<Environment<'static>, minijinja::Error> {
     let mut environment = Environment::new();
+    environment.set_formatter(escaped);
     let page = |body: &str| format!("{HEAD}{body}{FOOT}");
     environment.set_undefined_behavior(minijinja::UndefinedBehavior::SemiStrict);
     environment.add_template_owned("article.html", page(include_str!("templates/article.html")))?;
@@ -93,6 +94,14 @@ fn environment() -> Result<Environment<'static>, minijinja::Error> {
     environment.add_template("icon.svg", include_str!("templates/icon.svg"))?;
     environment.add_template("style.css", include_str!("templates/style.css"))?;
     Ok(environment)
+}
+
+/// As minijinja escapes, but that addresses keep their slashes.
+fn escaped(out: &mut Output, state: &State, value: &Value) -> Result<(), minijinja::Error> {
+    match value.as_str().filter(|_| state.auto_escape() == AutoEscape::Html && !value.is_safe()) {
+        Some(text) => Ok(out.write_str(&quick_xml::escape::escape(text))?),
+        None => escape_formatter(out, state, value),
+    }
 }
 
 struct Pages<'s> {

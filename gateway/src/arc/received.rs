@@ -57,6 +57,10 @@ struct Token {
 
 /// Reads a message.
 pub(crate) fn read(frame: &Bytes) -> Result<Received<'_>, serde_json::Error> {
+    // serde would read a struct from an array as well.
+    if frame.trim_ascii_start().first() != Some(&b'{') {
+        return Err(serde::de::Error::custom("not a JSON object"));
+    }
     let message: Message<'_> = serde_json::from_slice(frame)?;
     Ok(match (message.method.as_deref(), message.id) {
         (None, Some(id)) => Received::Answer { id: serde_json::from_str(id.get())?, answer: message.answer(frame) },

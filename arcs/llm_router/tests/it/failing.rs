@@ -5,13 +5,8 @@ use std::time::Duration;
 use kit::code;
 use serde_json::json;
 
-use crate::server::{Act, ModelServer, http, openai, recorded};
+use crate::server::{Act, ModelServer, gone, http, openai, recorded};
 use crate::world::{Ears, ask, ask_privately, backend, chat, router, router_on, text, unlabelled};
-
-/// The address of a server that has gone.
-async fn gone() -> String {
-    ModelServer::start(vec![]).await.url.clone()
-}
 
 fn two(first: &str, second: &str) -> String {
     let first = backend("first", "openai", first);
@@ -185,7 +180,7 @@ async fn the_last_hope_is_given_time_to_be_started_anew() {
     let ears = Ears::open();
     let answer = router_on("openai", &server.url).chat(chat(json!({})), &unlabelled(), &ears).await.expect("an answer");
     assert_eq!(text(&answer), "One, two");
-    assert_eq!(ears.told(), ["On", "<again from the beginning: the answer broke off, asking local>", "One, ", "two"]);
+    assert_eq!(ears.told(), ["On", "<Again from the beginning: the answer broke off, asking local>", "One, ", "two"]);
 }
 
 #[tokio::test]

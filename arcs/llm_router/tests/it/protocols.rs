@@ -3,7 +3,7 @@
 use llm_router::{Finish, Usage};
 use serde_json::json;
 
-use crate::server::{Act, ModelServer, http, openai, recorded};
+use crate::server::{Act, ModelServer, gone, http, openai, recorded};
 use crate::world::{Ears, ask, chat, router, router_on, text, unlabelled};
 
 #[tokio::test]
@@ -100,7 +100,7 @@ async fn an_unknown_model_is_an_invalid_argument_that_names_the_known_ones() {
 #[tokio::test]
 async fn models_tell_the_state_of_every_backend() {
     let ollama = ModelServer::start(vec![Act::Answer(recorded("tags"))]).await;
-    let gone = ModelServer::start(vec![]).await.url.clone();
+    let gone = gone().await;
     let settings = format!(
         "[backends.gone]\nkind = \"openai\"\nurl = \"{gone}\"\nmodel = \"x\"\n\
          [backends.here]\nkind = \"ollama\"\nurl = \"{0}\"\nmodel = \"smol\"\n\

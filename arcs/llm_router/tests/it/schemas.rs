@@ -34,7 +34,7 @@ async fn number_from(answers: &[Vec<u8>]) -> (Result<Completion, kit::Error>, Mo
 
 #[tokio::test]
 async fn a_recorded_answer_of_ollama_fits_its_schema() {
-    let server = ModelServer::start(vec![Act::Answer(recorded("chat-format-schema-stream-qwen_0.5b"))]).await;
+    let server = ModelServer::start(vec![Act::Answer(recorded("chat-format-schema-stream-smol"))]).await;
     let answer = ask(&router_on("ollama", &server.url), json!({"schema": entry()})).await.expect("it fits");
     let message = &answer.choices[0].message;
     assert_eq!(message.parsed.as_ref().unwrap()["kind"], "task");

@@ -70,6 +70,12 @@ impl ModelServer {
     }
 }
 
+/// The address of a server that has gone.
+pub(crate) async fn gone() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    format!("http://{}", listener.local_addr().expect("an address"))
+}
+
 impl Drop for ModelServer {
     fn drop(&mut self) {
         self.task.abort();

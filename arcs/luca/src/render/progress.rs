@@ -218,10 +218,12 @@ mod tests {
                 stages.update(&stage("write  section 1", 1.0, Some(2.0)), now);
             }
             stages.tick(now + Duration::from_secs(9));
-            stages.update(&stage("Downloading\x1b[2J", 0.0, None), now);
+            stages.update(&stage("check  \x1b[2J", 0.0, None), now);
             stages.finish(now);
         });
-        assert_eq!(text, "write    section 1 (1/2)\nDownloading\\u{1b}[2J\n");
+        assert_eq!(text, "write    section 1 (1/2)\ncheck    \\u{1b}[2J\n");
+        let unnamed = shown(Terminal::plain(), |stages, now| stages.update(&stage("Downloading", 0.0, None), now));
+        assert_eq!(unnamed, "Downloading\n");
     }
 
     #[test]
@@ -253,10 +255,8 @@ mod tests {
             stages.finish(now);
         };
         let text = shown(SCREEN, play);
-        assert!(
-            text.contains("outline  x · 37 tokens") && text.ends_with("  outline  x                         0 s\n"),
-            "{text}"
-        );
+        assert!(text.contains("  outline  x · 37 tokens  "), "{text}");
+        assert!(text.ends_with("  outline  x                        0 s\n"), "{text}");
         assert_eq!(shown(Terminal::plain(), play), "outline  x\n");
     }
 
