@@ -97,8 +97,8 @@ fn environment() -> Result<Environment<'static>, minijinja::Error> {
 }
 
 /// As minijinja escapes, but that addresses keep their slashes.
-fn escaped(out: &mut Output, state: &State, value: &Value) -> Result<(), minijinja::Error> {
-    match value.as_str().filter(|_| state.auto_escape() == AutoEscape::Html && !value.is_safe()) {
+fn escaped(out: &mut Output, state: &mut State, value: &Value) -> Result<(), minijinja::Error> {
+    match value.as_str().filter(|_| *state.auto_escape() == AutoEscape::Html && !value.is_safe()) {
         Some(text) => Ok(out.write_str(&quick_xml::escape::escape(text))?),
         None => escape_formatter(out, state, value),
     }
