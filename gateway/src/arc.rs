@@ -31,11 +31,17 @@ const META: &str = concat!(
     r#""},"io.modelcontextprotocol/clientCapabilities":{}"#
 );
 
+/// How long a list of all tools waits for one Arc, which may have to be started for it: seconds on a small machine.
+pub(crate) const WAIT_FOR_LIST: Duration = Duration::from_secs(15);
+
 /// How long an Arc may take to list its tools, once it is started.
-pub(crate) const LIST_TIMEOUT: Duration = Duration::from_secs(5);
+const LIST_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// An Arc lists its tools on so many pages at the most.
 const PAGES: usize = 100;
+
+/// So many bytes of tools, in all pages, are taken in.
+const LIST_MOST: usize = 4 << 20;
 
 /// An Arc.
 pub(crate) struct ArcClient {
@@ -171,6 +177,7 @@ impl ArcClient {
         let unusable = |why: String| Fault::new(code::INTERNAL, format!("{name} does not list its tools: {why}"));
         let timeout = self.manifest.start_timeout + LIST_TIMEOUT;
         let mut entries = Vec::new();
+        let mut bytes = 0;
         let mut cursor = None;
         for _ in 0..PAGES {
             let members =
@@ -178,8 +185,12 @@ impl ArcClient {
             let ask = Ask { method: "tools/list", members: members.as_bytes(), meta: b"" };
             let answer = self.link.request(&ask, None, timeout).await?;
             let late = || unusable(format!("no answer within {}", in_words(timeout)));
-            let page: Page =
-                serde_json::from_slice(&answer.ok_or_else(late)??).map_err(|error| unusable(error.to_string()))?;
+            let answer = answer.ok_or_else(late)??;
+            bytes += answer.len();
+            if bytes > LIST_MOST {
+                return Err(unusable(format!("they take more than {} MiB", LIST_MOST >> 20)));
+            }
+            let page: Page = serde_json::from_slice(&answer).map_err(|error| unusable(error.to_string()))?;
             entries.extend(page.tools);
             cursor = page.next_cursor;
             if cursor.is_none() {

@@ -1,5 +1,7 @@
 //! The tools of one Arc, as it listed them.
 
+use std::collections::HashSet;
+
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value};
 
@@ -47,9 +49,10 @@ impl Catalogue {
     /// Makes the catalogue of `namespace` from the entries of `tools/list`.
     pub(crate) fn new(namespace: &str, entries: Vec<Map<String, Value>>) -> Result<Self, InvalidTool> {
         let mut tools: Vec<Tool> = Vec::with_capacity(entries.len());
+        let mut names = HashSet::new();
         for entry in entries {
             let tool = Tool::new(namespace, entry)?;
-            if tools.iter().any(|other| other.name == tool.name) {
+            if !names.insert(tool.name.clone()) {
                 return Err(InvalidTool::Twice(tool.full_name));
             }
             tools.push(tool);

@@ -108,6 +108,8 @@ impl Gateway {
         let labels = place.labels();
         entry.describe(&tool.full_name, &arguments, place.id(), &labels);
         tracing::debug!(%who, run = %place.id(), tool = tool.full_name, "call");
+        // However the call ends: progress and errors tell of the data as well.
+        let touched = place.touch_at_end(target.label(tool));
         let answer = match target.arc() {
             None => own::run(self, &tool.full_name, &arguments).await,
             Some(arc) => {
@@ -117,9 +119,7 @@ impl Gateway {
                 arc.call(&tool.name, &arguments, &caller, wish.progress, timeout).await
             }
         };
-        if answer.is_ok() {
-            place.touch(target.label(tool));
-        }
+        drop(touched);
         answer
     }
 

@@ -10,6 +10,9 @@ use crate::frame::End;
 /// So many notices wait for a session; further ones are dropped, as progress is of the moment.
 pub(crate) const QUEUE: usize = 64;
 
+/// The most bytes of a notice; a longer one is no progress and is dropped.
+const MOST: usize = 64 << 10;
+
 /// A message for a client, and what ends it.
 #[derive(Debug)]
 pub(crate) struct Notice {
@@ -41,6 +44,9 @@ impl Progress {
             message: Option<&'p RawValue>,
             #[serde(borrow, default, rename = "_meta")]
             meta: Option<&'p RawValue>,
+        }
+        if params.get().len() > MOST {
+            return;
         }
         let Ok(params) = serde_json::from_str::<Params<'_>>(params.get()) else { return };
         let mut text = br#"{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":"#.to_vec();

@@ -10,7 +10,7 @@ use spec::control::ServiceInfo;
 use spec::{Manifest, Name};
 use tokio::sync::watch;
 
-use crate::arc::{ArcClient, LIST_TIMEOUT};
+use crate::arc::{ArcClient, WAIT_FOR_LIST};
 use crate::catalogue::Catalogue;
 use crate::own::Own;
 
@@ -115,19 +115,21 @@ impl Registry {
     /// Everything that offers tools: the gateway itself, then the Arcs by name, each with its tools. An Arc that does
     /// not answer in time is left out.
     pub(crate) async fn catalogues(&self) -> Vec<(Provider, Arc<Catalogue>)> {
-        self.catalogues_within(LIST_TIMEOUT, true).await
+        self.catalogues_within(None).await
     }
 
     /// The full names of all tools, for hints: as known from before where that will do.
     pub(crate) async fn names(&self) -> Vec<String> {
-        let catalogues = self.catalogues_within(HINT_TIMEOUT, false).await;
+        let catalogues = self.catalogues_within(Some(HINT_TIMEOUT)).await;
         let names = |catalogue: &Catalogue| -> Vec<String> {
             catalogue.tools().iter().map(|tool| tool.full_name.clone()).collect()
         };
         catalogues.iter().flat_map(|(_, catalogue)| names(catalogue)).collect()
     }
 
-    async fn catalogues_within(&self, timeout: Duration, fresh: bool) -> Vec<(Provider, Arc<Catalogue>)> {
+    /// For a `hint` what is known will do, and nobody is waited for longer than that. A list has time for Arcs that must
+    /// be started for it, which on a small machine takes seconds.
+    async fn catalogues_within(&self, hint: Option<Duration>) -> Vec<(Provider, Arc<Catalogue>)> {
         let own = self.own.iter().map(|own| (Provider::Own(Arc::clone(own)), own.catalogue()));
         let snapshot = self.snapshot();
         let has_namespace = |arc: &Arc<ArcClient>| {
@@ -136,9 +138,10 @@ impl Registry {
         };
         let arcs: Vec<Arc<ArcClient>> = snapshot.by_name.values().filter(|arc| has_namespace(arc)).cloned().collect();
         let listed = arcs.into_iter().map(async |arc| {
-            if let Some(known) = arc.known_catalogue().filter(|_| !fresh) {
+            if let Some(known) = arc.known_catalogue().filter(|_| hint.is_some()) {
                 return Some((Provider::Arc(arc), known));
             }
+            let timeout = hint.unwrap_or(WAIT_FOR_LIST);
             let listed = tokio::time::timeout(timeout, arc.catalogue()).await;
             let name = &arc.manifest().name;
             match listed {

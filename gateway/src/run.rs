@@ -115,6 +115,23 @@ impl Place {
             run.labels.insert(label);
         }
     }
+
+    /// Puts `label` on the run when what it returns is dropped.
+    pub(crate) fn touch_at_end(&self, label: Label) -> Touched<'_> {
+        Touched { place: self, label }
+    }
+}
+
+/// A label that a run gets when this is dropped.
+pub(crate) struct Touched<'p> {
+    place: &'p Place,
+    label: Label,
+}
+
+impl Drop for Touched<'_> {
+    fn drop(&mut self) {
+        self.place.touch(self.label);
+    }
 }
 
 impl Drop for Place {

@@ -1,5 +1,7 @@
 //! What the dialect needs of a tool's input schema: the order of the parameters, and which of them may be objects.
 
+use std::cell::Cell;
+
 use serde_json::{Map, Value};
 
 /// A parameter of a tool.
@@ -10,31 +12,34 @@ pub(crate) struct Parameter {
     pub(crate) takes_object: bool,
 }
 
-/// References and alternatives are followed this far; a schema that nests deeper is taken to accept an object.
-const DEPTH: usize = 16;
+/// So many schemas are looked at for one parameter, for references can multiply; beyond, it is taken to accept an object.
+const STEPS: usize = 1000;
 
 /// The parameters of a tool in the order of its schema's properties.
 pub(crate) fn parameters(schema: &Value) -> Vec<Parameter> {
     let Some(properties) = schema.get("properties").and_then(Value::as_object) else { return Vec::new() };
     let parameter = |(name, property): (&String, &Value)| Parameter {
         name: name.clone(),
-        takes_object: takes_object(property, schema, DEPTH),
+        takes_object: takes_object(property, schema, &Cell::new(STEPS)),
     };
     properties.iter().map(parameter).collect()
 }
 
-fn takes_object(property: &Value, root: &Value, depth: usize) -> bool {
+fn takes_object(property: &Value, root: &Value, steps: &Cell<usize>) -> bool {
     match property {
         Value::Bool(accepts) => *accepts,
-        Value::Object(_) if depth == 0 => true,
-        Value::Object(keywords) => object_keywords_allow(keywords, root, depth - 1),
+        Value::Object(_) if steps.get() == 0 => true,
+        Value::Object(keywords) => {
+            steps.set(steps.get() - 1);
+            object_keywords_allow(keywords, root, steps)
+        }
         _ => true,
     }
 }
 
-fn object_keywords_allow(keywords: &Map<String, Value>, root: &Value, depth: usize) -> bool {
+fn object_keywords_allow(keywords: &Map<String, Value>, root: &Value, steps: &Cell<usize>) -> bool {
     let branches = |keyword: &str| keywords.get(keyword).and_then(Value::as_array);
-    let allows = |schema: &Value| takes_object(schema, root, depth);
+    let allows = |schema: &Value| takes_object(schema, root, steps);
     let by_type = match keywords.get("type") {
         Some(Value::String(name)) => name == "object",
         Some(Value::Array(names)) => names.iter().any(|name| name == "object"),
@@ -85,7 +90,7 @@ mod tests {
             (json!(false), false),
         ];
         for (property, expected) in table {
-            assert_eq!(takes_object(&property, &root, DEPTH), expected, "{property}");
+            assert_eq!(takes_object(&property, &root, &Cell::new(STEPS)), expected, "{property}");
         }
     }
 }

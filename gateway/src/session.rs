@@ -93,9 +93,9 @@ impl Session {
             // Biased: everything that is ready is queued before the link writes, which it does once for all.
             tokio::select! {
                 biased;
-                Some(notice) = self.notices.1.recv() => link.queue(&notice.text, notice.end),
+                Some(notice) = self.notices.1.recv(), if reads => link.queue(&notice.text, notice.end),
                 Some(done) = self.work.next(), if !self.work.is_empty() => self.finish(done, &mut link),
-                Ok(()) = self.changes.changed(), if self.peer.wants_changes() => {
+                Ok(()) = self.changes.changed(), if reads && self.peer.wants_changes() => {
                     link.queue(TOOLS_CHANGED, End::Newline);
                 }
                 () = &mut closed => break,
@@ -119,9 +119,10 @@ impl Session {
         tokio::pin!(patience);
         let mut look = tokio::time::interval(LOOK);
         while !self.work.is_empty() || link.backlog() > 0 {
+            let writes = link.backlog() <= BACKLOG;
             tokio::select! {
                 biased;
-                Some(notice) = self.notices.1.recv() => link.queue(&notice.text, notice.end),
+                Some(notice) = self.notices.1.recv(), if writes => link.queue(&notice.text, notice.end),
                 Some(done) = self.work.next(), if !self.work.is_empty() => self.finish(done, &mut link),
                 () = &mut patience => return,
                 _ = poll_fn(|context| link.poll(context, false)) => return,

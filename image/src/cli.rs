@@ -54,8 +54,8 @@ pub(crate) struct DevOptions {
     pub(crate) once: bool,
     #[arg(long, value_name = "DIR")]
     pub(crate) data: Option<PathBuf>,
-    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8000", value_parser = listen_address)]
-    pub(crate) listen: SocketAddr,
+    #[arg(long, value_name = "ADDRESS:PORT", value_parser = listen_address)]
+    pub(crate) listen: Option<SocketAddr>,
     #[arg(long, value_name = "PATH|URL", conflicts_with = "no_model")]
     pub(crate) model: Option<ModelSource>,
     #[arg(long)]
@@ -112,7 +112,7 @@ mod tests {
     #[test]
     fn nothing_stated_means_port_8000_on_loopback() {
         let options = dev(&[]).expect("all is optional");
-        assert_eq!(options.listen.to_string(), "127.0.0.1:8000");
+        assert_eq!(options.listen, None);
         assert!(!options.once && options.model.is_none() && options.data.is_none());
     }
 

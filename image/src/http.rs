@@ -6,10 +6,10 @@ use std::fmt;
 use std::io::{self, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::str::FromStr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// No answer that is looked at here is longer.
-const ANSWER_MAX: u64 = 4 << 20;
+const ANSWER_MAX: usize = 4 << 20;
 
 /// A server's `http://HOST:PORT`, with the path that stands before its API's own.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,7 +71,14 @@ impl Url {
         let head = format!("GET {prefix}{path} HTTP/1.0\r\nHost: {host}:{port}\r\n");
         stream.write_all(format!("{head}Accept: */*\r\nConnection: close\r\n\r\n").as_bytes())?;
         let mut bytes = Vec::new();
-        stream.take(ANSWER_MAX).read_to_end(&mut bytes)?;
+        let mut part = [0; 8192];
+        let deadline = Instant::now() + 4 * patience;
+        while let length @ 1.. = stream.read(&mut part)? {
+            bytes.extend(part.iter().take(length));
+            if bytes.len() > ANSWER_MAX || Instant::now() > deadline {
+                return Err(io::Error::new(io::ErrorKind::TimedOut, "the answer has no end"));
+            }
+        }
         Answer::parse(&bytes).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "the answer is not HTTP"))
     }
 

@@ -11,7 +11,7 @@ use crate::failure::Failure;
 use crate::signals::Signals;
 
 /// How often a running program and the signals are looked at.
-const LOOK_EVERY: Duration = Duration::from_millis(40);
+pub(crate) const LOOK_EVERY: Duration = Duration::from_millis(40);
 
 /// How long a tool (pip, cmake) may take to end once asked.
 const TOOL_PATIENCE: Duration = Duration::from_secs(3);
@@ -60,12 +60,11 @@ impl Running {
         }
     }
 
-    /// Asks the program itself to stop and gives it `patience` to stop its children in order.
-    pub(crate) fn stop(&mut self, patience: Duration) -> Option<ExitStatus> {
+    /// Sends a signal to the program itself, which does with its children as it sees fit.
+    pub(crate) fn signal(&mut self, signal: Signal) {
         if let (None, Some(pid)) = (self.ended(), self.pid()) {
-            let _ = kill_process(pid, Signal::TERM);
+            let _ = kill_process(pid, signal);
         }
-        self.wait_at_most(patience)
     }
 
     fn wait_at_most(&mut self, patience: Duration) -> Option<ExitStatus> {

@@ -29,10 +29,10 @@ impl Signals {
         i32::try_from(self.0.load(Ordering::Relaxed)).ok().filter(|&signal| signal != 0)
     }
 
-    /// Forgets a Ctrl-C: it was meant for the program in the foreground.
-    pub(crate) fn forget_ctrl_c(&self) {
+    /// Forgets a Ctrl-C, which was meant for the program in the foreground or is dealt with; whether there was one.
+    pub(crate) fn forget_ctrl_c(&self) -> bool {
         let ctrl_c = usize::try_from(SIGINT).unwrap_or_default();
-        let _ = self.0.compare_exchange(ctrl_c, 0, Ordering::Relaxed, Ordering::Relaxed);
+        self.0.compare_exchange(ctrl_c, 0, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 
     /// An error if the user ended the program.

@@ -28,6 +28,11 @@ const FIRST_PAUSE: Millis = 100;
 const LONGEST_PAUSE: Millis = 30_000;
 /// A service that ran this long was well: the next pause is the first again.
 const RAN_WELL: Millis = 60_000;
+/// This many clean ends …
+const END_LIMIT: usize = 20;
+/// … within so long, and it is given up: it does not take what it is woken for.
+const END_LIMIT_TIME: Millis = 2000;
+
 /// This many failures …
 const START_LIMIT: usize = 5;
 /// … within this time, and it is given up.
@@ -146,6 +151,10 @@ pub(crate) struct Machine {
     phase: Phase,
     /// When it failed, as far as that still counts towards the start limit.
     failures: Vec<Millis>,
+    /// How often it failed without having been ready in between.
+    unready: usize,
+    /// When it ended cleanly, of late: an end that leaves its caller waiting wakes it at once.
+    ends: Vec<Millis>,
     /// How many pauses there were since it last ran well.
     pauses: u32,
     restarts: u32,
@@ -159,7 +168,7 @@ impl Machine {
             Activation::Boot => Phase::Waiting,
             Activation::OnDemand => Phase::Listening,
         };
-        Self { phase, failures: Vec::new(), pauses: 0, restarts: 0, reason: None }
+        Self { phase, failures: Vec::new(), unready: 0, ends: Vec::new(), pauses: 0, restarts: 0, reason: None }
     }
 
     /// The state as others see it.
@@ -230,6 +239,10 @@ impl Machine {
             let seconds = START_LIMIT_TIME / 1000;
             return self.give_up(format!("failed {START_LIMIT} times within {seconds} s; the last time: {reason}"));
         }
+        self.unready += 1;
+        if self.unready >= START_LIMIT {
+            return self.give_up(format!("failed {START_LIMIT} times and was never ready; the last time: {reason}"));
+        }
         self.reason = Some(reason);
         if rules.per_connection {
             return self.enter(Phase::Listening);
@@ -247,6 +260,14 @@ impl Machine {
         }
         match (clean, rules.activation, rules.restart) {
             (true, Activation::OnDemand, _) => {
+                self.ends.retain(|&end| at.now.saturating_sub(end) < END_LIMIT_TIME);
+                self.ends.push(at.now);
+                if self.ends.len() >= END_LIMIT && !rules.per_connection {
+                    let seconds = END_LIMIT_TIME / 1000;
+                    return self.give_up(format!(
+                        "{reason}, {END_LIMIT} times within {seconds} s, and its caller waits still"
+                    ));
+                }
                 self.reason = None;
                 self.enter(Phase::Listening)
             }
@@ -258,8 +279,15 @@ impl Machine {
         }
     }
 
+    fn run(&mut self, at: At) -> Option<Action> {
+        self.unready = 0;
+        self.enter(Phase::Running { since: at.now })
+    }
+
     fn forget_failures(&mut self) {
         self.failures.clear();
+        self.unready = 0;
+        self.ends.clear();
         self.pauses = 0;
         self.reason = None;
     }
@@ -326,10 +354,8 @@ fn happening(machine: &mut Machine, event: Event, at: At, rules: &Rules) -> Opti
         (Phase::Waiting | Phase::Listening, Event::Unstartable(reason)) => machine.give_up(reason),
         (Phase::Starting { .. }, Event::SpawnFailed { reason, for_good: true }) => machine.give_up(reason),
         (Phase::Starting { .. }, Event::SpawnFailed { reason, for_good: false }) => machine.fail(reason, at, rules),
-        (Phase::Starting { .. }, Event::Spawned) if rules.ready == Ready::Exec => {
-            machine.enter(Phase::Running { since: at.now })
-        }
-        (Phase::Starting { .. }, Event::Ready) => machine.enter(Phase::Running { since: at.now }),
+        (Phase::Starting { .. }, Event::Spawned) if rules.ready == Ready::Exec => machine.run(at),
+        (Phase::Starting { .. }, Event::Ready) => machine.run(at),
         (Phase::Starting { .. }, Event::Ended { reason, .. }) => {
             machine.fail(format!("{reason}, before it was ready"), at, rules)
         }

@@ -74,7 +74,7 @@ pub(crate) async fn think(world: &impl World, sentinel: &Sentinel, covered: &[St
             break;
         }
         let topic = match propose(world, sentinel, covered.len() + attempt, seed).await {
-            Ok(answer) => subject.read(&answer).map_err(|why| tracing::info!(answer, "the answer {why}")),
+            Ok(answer) => subject.read(&answer).map_err(|why| tracing::debug!(answer, "the answer {why}")),
             // A model that is gone for a moment is asked again.
             Err(error) if matches!(error.code(), code::MODEL | code::INTERNAL) => {
                 failures.push(error);

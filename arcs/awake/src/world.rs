@@ -33,7 +33,7 @@ impl World for Gateway {
 
     /// Nobody watches what the clock wakes: it goes to the log.
     async fn progress(&self, message: String) {
-        tracing::info!("{message}");
+        tracing::debug!("{message}");
     }
 }
 

@@ -37,6 +37,9 @@ impl Folder {
     /// Opens the folder at `path` of this machine, made where there is none.
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
         std::fs::create_dir_all(path)?;
+        if let Some(above) = path.parent() {
+            File::open(above)?.sync_all()?;
+        }
         let root = rustix::fs::openat(CWD, path, FOLDER, Mode::empty())?;
         // Where the kernel (before 5.6) or a sandbox around it has no openat2, this is the time to say so.
         openat2(&root, ".", FOLDER, Mode::empty(), INSIDE).map_err(|errno| match errno {

@@ -9,8 +9,11 @@ use crate::error::FilesError;
 use crate::folder::{Folder, Item};
 use crate::virtual_path::VirtualPath;
 
-/// The most entries of one list: some 200 bytes each, twice in a frame.
+/// The most entries of one list.
 const MOST: usize = 20_000;
+
+/// The most bytes of all names and paths of one list, which is twice in a frame of 16 MiB.
+const BYTES_MOST: usize = 4 << 20;
 
 /// A file or folder in a list.
 #[derive(Debug, PartialEq, Serialize, JsonSchema)]
@@ -41,7 +44,8 @@ impl Folder {
     /// The files and folders in the folder at `path`, in the order of their names.
     pub(crate) fn list(&self, path: &VirtualPath) -> Result<Vec<Listed>, FilesError> {
         let mut items = self.items(path, MOST + 1)?;
-        if items.len() > MOST {
+        let bytes: usize = items.iter().map(|item| item.name.len() + item.path.to_string().len()).sum();
+        if items.len() > MOST || bytes > BYTES_MOST {
             return Err(FilesError::TooMany { path: path.clone(), most: MOST });
         }
         items.sort_by(|a, b| a.name.cmp(&b.name));

@@ -1,8 +1,10 @@
 //! The Arc's side of MCP: lists the tools, and runs one for each call.
 
 use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
+use futures_util::FutureExt;
 use rmcp::model::{
     CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, Implementation, ListToolsResult, MetaObject,
     PaginatedRequestParams, ServerCapabilities, ServerConfig,
@@ -66,8 +68,10 @@ impl ServerHandler for Handler {
     ) -> std::result::Result<CallToolResponse, ErrorData> {
         let _busy = self.host.busy();
         let name = request.name.clone();
+        let inside = || Error::new(format!("{name} failed inside; the log of its Arc says why"));
         let result = tokio::select! {
-            result = self.run(request, &context) => result,
+            // A panic would leave the caller without an answer.
+            result = AssertUnwindSafe(self.run(request, &context)).catch_unwind() => result.unwrap_or_else(|_| Err(inside())),
             // Dropping the tool's future drops the calls that it made, which cancels them in turn.
             () = context.ct.cancelled() => Err(Error::new(format!("{name} was cancelled"))),
         };

@@ -34,8 +34,7 @@ where
     let inherited = Inherited::take_over();
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     // init puts time and name before each line; rmcp tells of every connection at `info`.
-    let filter =
-        filter.add_directive(tracing::Level::WARN.into()).add_directive("rmcp=warn".parse().unwrap_or_default());
+    let filter = filter.add_directive("rmcp=warn".parse().unwrap_or_default());
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

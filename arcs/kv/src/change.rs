@@ -57,6 +57,14 @@ pub(crate) struct Tables<'t> {
 }
 
 impl Change {
+    /// How many bytes of values it carries.
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            Self::Set { text, .. } | Self::CompareAndSet { text, .. } => text.len(),
+            Self::Delete { .. } | Self::Increment { .. } | Self::Sweep => 0,
+        }
+    }
+
     /// Carries the change out.
     pub(crate) fn apply(&self, tables: &mut Tables<'_>) -> Result<Result<Applied, Refusal>, StorageError> {
         match self {

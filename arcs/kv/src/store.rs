@@ -1,5 +1,6 @@
 //! The database: opened, read, changed a batch at a time, and opened anew after the disk has failed.
 
+use std::fs::File;
 use std::io;
 use std::ops::Bound;
 use std::path::{Path, PathBuf};
@@ -74,6 +75,10 @@ impl Store {
         std::fs::create_dir_all(folder).map_err(failed)?;
         let store = Self { path: path.to_owned(), database: RwLock::default() };
         store.reopen()?;
+        // A new file is there after a power cut only if its folder, and a new folder only if the one above, was written.
+        for made in [Some(folder), folder.parent()].into_iter().flatten() {
+            File::open(made).and_then(|made| made.sync_all()).map_err(failed)?;
+        }
         Ok(store)
     }
 

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+use tokio::sync::Semaphore;
 
 use crate::change::{Applied, Change, Refusal};
 use crate::key::Key;
@@ -18,6 +19,8 @@ use crate::writer::{WriteError, Writer};
 
 /// The most bytes that a value has as JSON text.
 const MAX_VALUE_BYTES: usize = 1 << 20;
+/// The most bytes of values on their way to the disk, whoever sent them.
+const MAX_BYTES_UNDER_WAY: usize = 16 << 20;
 /// A hundred years; beyond that a time has no ISO 8601 form of four-digit years.
 const MAX_TTL_S: u64 = 100 * 365 * 86_400;
 const DEFAULT_LIMIT: u32 = 100;
@@ -27,14 +30,18 @@ const MAX_LIMIT: u32 = 1000;
 pub(crate) struct KeyValue {
     store: Arc<Store>,
     writer: Arc<Writer>,
+    /// The bytes of values that may be on their way to the disk.
+    room: Semaphore,
 }
 
 impl KeyValue {
     pub(crate) fn new(store: Arc<Store>, writer: Arc<Writer>) -> Self {
-        Self { store, writer }
+        Self { store, writer, room: Semaphore::new(MAX_BYTES_UNDER_WAY) }
     }
 
     async fn write(&self, change: Change) -> Result<Applied> {
+        let bytes = u32::try_from(change.bytes()).unwrap_or(u32::MAX);
+        let _room = self.room.acquire_many(bytes).await.map_err(|error| Error::new("it is closed").caused_by(error))?;
         self.writer.write(change).await.map_err(|error| match error {
             WriteError::Refused(refusal) => refused(&refusal),
             WriteError::Store(error) => failed(error),

@@ -32,18 +32,20 @@ pub(crate) async fn exchange<W: Watcher>(
     telling: &mut Telling<'_, W>,
 ) -> Result<Reply, Failure> {
     let pass = backend.breaker.admit().map_err(|open| Failure::Resting(open.remaining))?;
-    let remaining = bounds.deadline.saturating_duration_since(Instant::now());
-    let within = backend.settings.timeout.min(remaining);
-    let mut last = None;
-    let patient = async {
-        let Ok(_slot) = backend.slots.acquire().await else { return Err(Failure::Unusable("it is closed".to_owned())) };
-        last = Some(Failure::TimedOut { what: "answer", within });
-        repeat(backend, question, bounds, telling, &mut last).await
-    };
-    let result = timeout(within, patient).await.unwrap_or_else(|_| {
+    let within = || backend.settings.timeout.min(bounds.deadline.saturating_duration_since(Instant::now()));
+    let Ok(Ok(_slot)) = timeout(within(), backend.slots.acquire()).await else {
+        drop(pass);
         let words = format!("its bound of {} at once is reached", backend.settings.parallel);
-        Err(last.unwrap_or(Failure::Busy { words, retry_after: None }))
-    });
+        return Err(Failure::Busy { words, retry_after: None });
+    };
+    // Its time begins when it is asked: who waited long for a slot learns nothing about it.
+    let within = within();
+    let mut last = Failure::TimedOut { what: "answer", within };
+    let patient = repeat(backend, question, bounds, telling, &mut last);
+    let result = match timeout(within, patient).await {
+        Ok(result) => result,
+        Err(_) => Err(last),
+    };
     match &result {
         // A caller in a hurry says nothing about the backend.
         Err(Failure::TimedOut { .. }) if within < backend.settings.timeout => drop(pass),
@@ -58,7 +60,7 @@ async fn repeat<W: Watcher>(
     question: &Question<'_>,
     bounds: &Bounds,
     telling: &mut Telling<'_, W>,
-    last: &mut Option<Failure>,
+    last: &mut Failure,
 ) -> Result<Reply, Failure> {
     let mut tries = 0;
     loop {
@@ -68,7 +70,7 @@ async fn repeat<W: Watcher>(
         };
         let Some(pause) = pause(&failure, tries, bounds) else { return Err(failure) };
         tracing::debug!(backend = backend.name, ?pause, "trying again: {failure}");
-        *last = Some(failure);
+        *last = failure;
         tries += 1;
         sleep(pause).await;
     }

@@ -85,7 +85,9 @@ fn typed(word: &Word, kinds: &Kinds) -> Value {
     if kinds.are_text() || (word.is_quoted() && kinds.admit(&text())) {
         return text();
     }
-    serde_json::from_str(&word.text).ok().filter(|value| kinds.admit(value)).unwrap_or_else(text)
+    // A number that JSON's readers would round is none.
+    let is_kept = |value: &Value| !value.is_f64() || word.text.contains(['.', 'e', 'E']);
+    serde_json::from_str(&word.text).ok().filter(|value| kinds.admit(value) && is_kept(value)).unwrap_or_else(text)
 }
 
 /// Words for a tool whose schema is not known: an object where all are `name=value`, else an array.

@@ -2,13 +2,10 @@
 
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
-use spec::caller::{ArgumentProblem, FAILURE_KEY, Failure, code};
+use spec::caller::{ArgumentProblem, FAILURE_KEY, Failure, STREAM_KEY, code};
 
 /// The MCP revision that is spoken.
 pub(crate) const PROTOCOL_VERSION: &str = "2025-11-25";
-
-/// The key in `_meta` of a progress notification whose message is a piece of a model's text.
-const STREAM_KEY: &str = "llmbasedos/stream";
 
 /// What is asked of the gateway.
 #[derive(Debug, Clone, PartialEq)]

@@ -86,6 +86,7 @@ impl Sites {
     /// The folder cannot be made, or what has the site's name cannot be read.
     pub(crate) fn draft(&self, id: &Name) -> Result<Draft, FolderError> {
         fs::create_dir_all(&self.folder).map_err(disk("make the folder", &self.folder))?;
+        self.folder.parent().map_or(Ok(()), sync)?;
         self.site(id)?;
         let path = self.folder.join(format!("{UNFINISHED}{id}-{:016x}", RandomState::new().hash_one(id.as_str())));
         make_folder(&path)?;

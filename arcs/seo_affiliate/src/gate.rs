@@ -37,8 +37,22 @@ pub(crate) enum Fault {
 
 /// Words that only our examples bring in, one list for each of their subjects.
 const EXAMPLES: [&[&str]; 2] = [
-    &["slug", "slugs", "lettuce", "lettuces", "seedling", "seedlings", "copper", "torchlight", "garden", "gardening"],
-    &["dough", "sourdough", "loaf", "loaves", "bread", "flour", "crust", "oven", "bake", "baking"],
+    &[
+        "slug",
+        "slugs",
+        "lettuce",
+        "lettuces",
+        "seedling",
+        "seedlings",
+        "copper",
+        "torchlight",
+        "garden",
+        "gardening",
+        "coffee",
+        "pellets",
+        "dog",
+    ],
+    &["dough", "sourdough", "loaf", "loaves", "bread", "flour", "crust", "oven", "bake", "baking", "fingernail"],
 ];
 
 /// What a model says when it talks about its task in place of doing it.

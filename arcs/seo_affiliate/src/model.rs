@@ -162,7 +162,7 @@ impl<'m, M: Model> Author<'m, M> {
                 Ok(answer) => match accept(answer) {
                     Ok(value) => taken.push(value),
                     Err(fault) => {
-                        tracing::info!(wanted = question.wanted, attempt, %fault, "an answer cannot be used");
+                        tracing::debug!(wanted = question.wanted, attempt, %fault, "an answer cannot be used");
                         last = Some(self.refused(question, &format!("the last one {fault}")));
                     }
                 },

@@ -17,7 +17,7 @@ use tokio::io::AsyncReadExt;
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{Notify, oneshot};
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
 use tokio_util::bytes::{Buf, BytesMut};
 
 use super::received::{self, Answer, Received};
@@ -106,11 +106,11 @@ impl Connection {
         timeout: Duration,
         write: impl FnOnce(u64, bool) -> Vec<u8>,
     ) -> Option<InFlight> {
-        self.wait_for_room().await;
+        let deadline = Instant::now() + timeout;
+        let has_room = timeout_at(deadline, self.wait_for_room()).await.is_ok();
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         let line = write(id, progress.is_some());
         let (sender, answer) = oneshot::channel();
-        let deadline = Instant::now() + timeout;
         let mut state = self.lock();
         if state.draining || state.ended.is_some() {
             return None;
@@ -120,7 +120,10 @@ impl Connection {
             state.alarm = Some(deadline);
             self.wake.notify_one();
         }
-        self.write(&mut state, &line);
+        // Without room its time is up, and so the alarm ends it.
+        if has_room {
+            self.write(&mut state, &line);
+        }
         Some(InFlight { connection: Arc::clone(self), id, answer, is_over: false })
     }
 
@@ -265,10 +268,15 @@ impl Connection {
         match received::read(&text) {
             Ok(Received::Answer { id, answer }) => self.answer(id, answer),
             Ok(Received::Request { id, method }) => {
+                let method: String = method.chars().take(100).collect();
                 let fault = Fault::new(code::METHOD_NOT_FOUND, format!("the gateway does not offer {method} to Arcs"));
                 let mut line = message::error(Some(id.get().as_bytes()), &fault);
                 line.push(b'\n');
-                self.write(&mut self.lock(), &line);
+                let mut state = self.lock();
+                self.write(&mut state, &line);
+                if state.backlog.len() > 2 * BACKLOG {
+                    return Err(io::Error::other("it asks and does not read"));
+                }
             }
             Ok(Received::Progress { token, params }) => {
                 let state = self.lock();

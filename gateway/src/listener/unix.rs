@@ -12,6 +12,7 @@ use futures_util::FutureExt;
 use spec::Name;
 use tokio::io::{AsyncRead, Interest, ReadBuf};
 use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::Semaphore;
 use tokio_util::bytes::{Buf, BytesMut};
 use tokio_util::sync::CancellationToken;
 
@@ -24,6 +25,11 @@ use crate::session::Session;
 
 /// How long to wait when a connection cannot be accepted: most likely descriptors have run out.
 const PAUSE: Duration = Duration::from_millis(100);
+
+/// How many connections the owner has at once; whoever comes later waits to be let in.
+const OWNER_CONNECTIONS: usize = 256;
+/// How many connections one Arc has at once, so that it cannot use up the descriptors of all.
+const ARC_CONNECTIONS: usize = 64;
 
 /// What is read at once from a connection.
 const READ: usize = 16 << 10;
@@ -38,24 +44,33 @@ pub(crate) fn listener(descriptor: OwnedFd) -> io::Result<UnixListener> {
 /// Takes in the owner's connections until the gateway stops.
 pub(crate) async fn serve_owner(gateway: Arc<Gateway>, listener: UnixListener) {
     let stop = gateway.stop.clone();
-    serve(&gateway, &listener, &stop, identity::of_owner_socket).await;
+    let seats = Arc::new(Semaphore::new(OWNER_CONNECTIONS));
+    serve(&gateway, &listener, &stop, &seats, identity::of_owner_socket).await;
 }
 
 async fn serve(
     gateway: &Arc<Gateway>,
     listener: &UnixListener,
     close: &CancellationToken,
+    seats: &Arc<Semaphore>,
     identify: impl Fn(&UnixStream) -> Identity,
 ) {
     loop {
+        let accepted = async {
+            let seat = Arc::clone(seats).acquire_owned().await.map_err(io::Error::other)?;
+            Ok::<_, io::Error>((seat, listener.accept().await?.0))
+        };
         let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
+            accepted = accepted => accepted,
             () = close.cancelled() => return,
         };
         match accepted {
-            Ok((stream, _)) => {
+            Ok((seat, stream)) => {
                 let session = Session::new(Arc::clone(gateway), identify(&stream), close.clone());
-                gateway.sessions.spawn(session.run(UnixLink::new(stream)));
+                gateway.sessions.spawn(async move {
+                    session.run(UnixLink::new(stream)).await;
+                    drop(seat);
+                });
             }
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a connection");
@@ -77,6 +92,8 @@ struct Door {
     all: CancellationToken,
     /// The socket alone.
     socket: CancellationToken,
+    /// Those that are free.
+    seats: Arc<Semaphore>,
 }
 
 impl ArcListeners {
@@ -86,15 +103,18 @@ impl ArcListeners {
         let mut by_name = self.by_name.lock().unwrap_or_else(PoisonError::into_inner);
         let old = by_name.remove(&arc);
         let all = old.as_ref().map_or_else(|| gateway.stop.child_token(), |old| old.all.clone());
+        let seats = old.as_ref().map(|old| Arc::clone(&old.seats));
+        let seats = seats.unwrap_or_else(|| Arc::new(Semaphore::new(ARC_CONNECTIONS)));
         if let Some(old) = old {
             old.socket.cancel();
         }
         let socket = all.child_token();
-        by_name.insert(arc.clone(), Door { all: all.clone(), socket: socket.clone() });
+        let door = Door { all: all.clone(), socket: socket.clone(), seats: Arc::clone(&seats) };
+        by_name.insert(arc.clone(), door);
         drop(by_name);
         let gateway = Arc::clone(gateway);
         tokio::spawn(async move {
-            let accept = serve(&gateway, &listener, &all, |_| identity::of_arc_socket(&arc));
+            let accept = serve(&gateway, &listener, &all, &seats, |_| identity::of_arc_socket(&arc));
             socket.run_until_cancelled(accept).await;
         });
         Ok(())
@@ -174,6 +194,7 @@ impl Link for UnixLink {
 
     fn is_gone(&self) -> bool {
         let ready = self.stream.ready(Interest::WRITABLE).now_or_never();
-        !matches!(ready, Some(Ok(ready)) if !ready.is_write_closed())
+        // Not ready at all: it takes its time.
+        ready.is_some_and(|ready| ready.is_ok_and(|ready| ready.is_write_closed()))
     }
 }

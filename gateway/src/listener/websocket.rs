@@ -23,6 +23,7 @@ use axum::serve::ListenerExt;
 use futures_util::{Sink, Stream};
 use spec::caller::code;
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tokio_tungstenite::tungstenite;
 use tokio_util::bytes::Bytes;
 
@@ -36,9 +37,13 @@ use crate::session::Session;
 /// The largest message that is read at all, in bytes.
 const TRANSPORT_LIMIT: usize = 32 << 20;
 
+/// How many connections there are at once.
+const CONNECTIONS: usize = 256;
+
 struct Door {
     gateway: Arc<Gateway>,
     address: SocketAddr,
+    seats: Arc<Semaphore>,
 }
 
 /// Takes in WebSocket connections until the gateway stops.
@@ -49,7 +54,7 @@ pub(crate) async fn serve(gateway: Arc<Gateway>, listener: TcpListener) -> std::
         return Ok(());
     }
     let stop = gateway.stop.clone();
-    let door = Arc::new(Door { gateway, address });
+    let door = Arc::new(Door { gateway, address, seats: Arc::new(Semaphore::new(CONNECTIONS)) });
     let routes = Router::new().route("/ws", any(upgrade)).route("/", any(status)).with_state(door);
     let listener = listener.tap_io(|stream| {
         if let Err(error) = stream.set_nodelay(true) {
@@ -79,11 +84,15 @@ async fn upgrade(
         Ok(upgrade) => upgrade.max_message_size(TRANSPORT_LIMIT).max_frame_size(TRANSPORT_LIMIT),
         Err(rejection) => return rejection.into_response(),
     };
+    let Ok(seat) = Arc::clone(&door.seats).try_acquire_owned() else {
+        return (StatusCode::SERVICE_UNAVAILABLE, "too many connections: close one\n").into_response();
+    };
     let gateway = Arc::clone(&door.gateway);
     upgrade.on_upgrade(async move |socket| {
         let session = Session::new(Arc::clone(&gateway), identity::of_loopback(), gateway.stop.clone());
         // Of the tracked sessions, so that the gateway waits for it when it stops.
         let _ = gateway.sessions.spawn(session.run(WebSocketLink::new(socket))).await;
+        drop(seat);
     })
 }
 

@@ -31,7 +31,7 @@ use crate::signals::Signals;
 use crate::terminal::{self, Terminal, say};
 
 /// init's exit code for a data folder that cannot be used (`init/src/error.rs`), for where that shows before init runs.
-const DATA_UNUSABLE: u8 = 5;
+pub(crate) const DATA_UNUSABLE: u8 = 5;
 
 /// Developer mode from start to stop.
 pub(crate) fn run(options: &DevOptions, repository: &Repository, signals: &Signals) -> Result<(), Failure> {
@@ -39,6 +39,7 @@ pub(crate) fn run(options: &DevOptions, repository: &Repository, signals: &Signa
     let version = env!("CARGO_PKG_VERSION");
     let terminal = Terminal::new(format!("llmbasedos {version} · developer mode · data in {}", short(&data)));
     system::refuse_second(&data)?;
+    let _lock = system::lock(&data)?;
     plan::prepare(&data).map_err(|failure| failure.with_exit(DATA_UNUSABLE))?;
     let owner = plan::owner_config(&data)?;
     let model = Model::choose(options, &owner, &terminal, signals)?;
@@ -91,7 +92,7 @@ impl Session<'_> {
     }
 
     fn tick(&self, system: &System, model: &Model) -> Result<Site, Failure> {
-        model.wait(self.terminal, self.signals)?;
+        model.wait(system, self.terminal, self.signals)?;
         say("\ntick 1");
         let site = tick::fire(&self.repository.program("luca-run"), &system.gateway(), self.signals)?;
         let tokens = site.usage.total();

@@ -7,10 +7,12 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use spec::SystemConfig;
+use spec::control::ServiceState;
 
 use crate::cli::{DevOptions, ModelSource};
 use crate::dev::cache::Cache;
 use crate::dev::probe::{self, Kind, Served};
+use crate::dev::system::{System, describe_trouble};
 use crate::dev::weights::QWEN;
 use crate::dev::{engine, progress};
 use crate::failure::{Failure, plain};
@@ -43,6 +45,9 @@ pub(crate) struct Local {
     /// The port that its server listens on, on loopback.
     pub(crate) port: u16,
 }
+
+/// The service's name.
+pub(crate) const SERVER: &str = "llama_server";
 
 /// How long weights may take to load: gigabytes from a slow disk.
 const LOADING_MAX: Duration = Duration::from_secs(300);
@@ -93,25 +98,30 @@ impl Model {
     }
 
     /// Waits until a model that runs here is loaded.
-    pub(crate) fn wait(&self, terminal: &Terminal, signals: &Signals) -> Result<(), Failure> {
+    pub(crate) fn wait(&self, system: &System, terminal: &Terminal, signals: &Signals) -> Result<(), Failure> {
         let Self::Local(local) = self else { return Ok(()) };
         let begun = Instant::now();
         let mut stage = None;
         while !local.is_loaded() {
             signals.check()?;
-            if begun.elapsed() > LOADING_MAX {
-                let why = format!("it did not load {} in {} s", local.weights.display(), LOADING_MAX.as_secs());
-                return Err(Failure::new(
-                    "the model server is of no use",
-                    why,
-                    "see its log: bin/luca-shell, or the data folder's run/dev/init.log",
-                ));
+            let services = system.services().unwrap_or_default();
+            let server = services.iter().find(|service| service.name.as_str() == SERVER);
+            let why = match server.filter(|server| server.state == ServiceState::Failed) {
+                Some(failed) => Some(describe_trouble(failed)),
+                None if begun.elapsed() > LOADING_MAX => {
+                    Some(format!("it did not load {} in {} s", local.weights.display(), LOADING_MAX.as_secs()))
+                }
+                None => None,
+            };
+            if let Some(why) = why {
+                let todo = format!("see log/{SERVER}.log in the data folder; --model names another model");
+                return Err(Failure::new("the model server is of no use", why, todo));
             }
             if begun.elapsed() > Duration::from_secs(1) {
                 let stage = stage.get_or_insert_with(|| terminal.stage("model", &local.name, "loading"));
                 stage.progress(&format!("loading   {}", progress::span(begun.elapsed().as_secs().into())));
             }
-            std::thread::sleep(Duration::from_millis(50));
+            std::thread::sleep(Duration::from_millis(100));
         }
         if let Some(stage) = stage {
             stage.finish(&format!("loaded in {}", progress::span(begun.elapsed().as_secs().into())));

@@ -6,10 +6,10 @@
 //! | `<data>/run/dev/llmbasedos.toml` | where sites are served |
 //! | `<data>/run/dev/model.toml` | which model the router asks |
 //! | `<data>/llmbasedos.toml` | what the owner wrote; wins over both, but `--model` wins over it |
-//! | `<data>/run/dev/init.log` | what init and the services say |
+//! | `<data>/run/dev/init.log` | what init says; the services have `<data>/log/` |
 
 use std::fs;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -18,10 +18,13 @@ use toml::Table;
 
 use crate::cli::DevOptions;
 use crate::dev::cache::{make_folder, remove_folder};
-use crate::dev::model::{Local, Model};
+use crate::dev::model::{Local, Model, SERVER};
 use crate::dev::probe::{Kind, Served};
 use crate::failure::Failure;
 use crate::repository::Repository;
+
+/// Where the gateway listens unless something else is said.
+const GATEWAY: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8000);
 
 /// What init is started with.
 #[derive(Debug)]
@@ -32,8 +35,8 @@ pub(crate) struct Plan {
     pub(crate) manifests: Vec<PathBuf>,
     /// The configuration files; a later one wins.
     pub(crate) configs: Vec<PathBuf>,
-    /// The gateway's WebSocket.
-    pub(crate) listen: SocketAddr,
+    /// The gateway's WebSocket, where the command line names it.
+    pub(crate) listen: Option<SocketAddr>,
     /// Where sites are served.
     pub(crate) sites: SocketAddr,
 }
@@ -81,13 +84,12 @@ impl Plan {
         repository: &Repository,
     ) -> Result<Self, Failure> {
         let (folder, own_manifests) = (dev_folder(data), manifests_folder(data));
-        let own_sites = SocketAddr::new(options.listen.ip(), options.listen.port() + 1);
-        let sites = owner.listen.iter().find(|(name, _)| name.as_str() == "sites").map_or(own_sites, |(_, at)| *at);
+        let sites = sites(options.listen, owner);
         let (base, choice) = (folder.join("llmbasedos.toml"), folder.join("model.toml"));
         write(&base, &base_config(sites))?;
         write(&choice, &router_config(model))?;
         if let Model::Local(local) = model {
-            write(&own_manifests.join("llama_server.toml"), &model_server(local))?;
+            write(&own_manifests.join(format!("{SERVER}.toml")), &model_server(local))?;
         }
         let owners = Some(owner_config_path(data)).filter(|path| path.is_file());
         let configs = if options.model.is_some() {
@@ -103,6 +105,15 @@ impl Plan {
             sites,
         })
     }
+}
+
+/// Where init will serve the sites (`init/src/listeners.rs`): the command line wins over the configuration, and unless
+/// something else is said they are at the gateway's next port.
+fn sites(listen: Option<SocketAddr>, owner: &SystemConfig) -> SocketAddr {
+    let configured = |wanted: &str| owner.listen.iter().find(|(name, _)| name.as_str() == wanted).map(|(_, at)| *at);
+    let gateway = listen.or_else(|| configured("gateway")).unwrap_or(GATEWAY);
+    let next = SocketAddr::new(gateway.ip(), gateway.port().saturating_add(1));
+    if listen.is_some() { next } else { configured("sites").unwrap_or(next) }
 }
 
 fn write(path: &Path, content: &Table) -> Result<(), Failure> {
@@ -170,7 +181,7 @@ fn model_server(local: &Local) -> Table {
         "none",
     ];
     let mut manifest = table([
-        ("name", "llama_server"),
+        ("name", SERVER),
         ("version", env!("CARGO_PKG_VERSION")),
         ("description", &format!("Runs {} with llama.cpp", local.name)),
         ("activation", "boot"),
@@ -246,6 +257,16 @@ mod tests {
         assert_eq!(config.listen.values().next().map(ToString::to_string).as_deref(), Some("127.0.0.1:8001"));
         let writer = config.arcs.values().next().map(ToString::to_string);
         assert_eq!(writer.as_deref(), Some("base_url = \"http://127.0.0.1:8001\"\n"));
+    }
+
+    #[test]
+    fn the_url_is_where_the_sites_are_served() {
+        let owner =
+            SystemConfig::parse("x", "[listen]\ngateway = \"127.0.0.1:7\"\nsites = \"127.0.0.1:5\"").expect("sound");
+        let none = SystemConfig::default();
+        let flag = Some(([127, 0, 0, 1], 9).into());
+        let ports = [sites(None, &none), sites(None, &owner), sites(flag, &owner)].map(|address| address.port());
+        assert_eq!(ports, [8001, 5, 10]);
     }
 
     #[test]

@@ -1,28 +1,34 @@
 //! The running system: init as a child, asked over its socket, stopped in order whatever happens here.
 
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
 use serde::Deserialize;
 use spec::control::{self, ServiceInfo, ServiceState};
 use spec::paths;
 
+use crate::dev::DATA_UNUSABLE;
 use crate::dev::cache::{make_folder, user_cache};
 use crate::dev::plan::{Plan, dev_folder};
 use crate::failure::Failure;
-use crate::process::Running;
+use crate::process::{LOOK_EVERY, Running};
 use crate::repository::{Repository, short};
 use crate::signals::Signals;
+use crate::terminal::say;
 
 /// How long the services that start at boot may take together.
 const START_MAX: Duration = Duration::from_secs(60);
 
-/// How long an ordered stop may take: init itself kills what does not stop in its own time.
-const STOP_MAX: Duration = Duration::from_secs(30);
+/// How long an ordered stop may take. init itself kills what does not stop in its own time, and ends all after 90 s.
+const STOP_MAX: Duration = Duration::from_secs(100);
+
+/// After so long a stop is said to take its time.
+const STOP_SAID: Duration = Duration::from_secs(2);
 
 /// init answers at once or not at all.
 const ANSWER_MAX: Duration = Duration::from_secs(5);
@@ -35,6 +41,8 @@ pub(crate) struct System {
     log: PathBuf,
     /// The file by which `luca-*` find the gateway from any folder.
     note: Option<PathBuf>,
+    signals: Signals,
+    is_stopping: bool,
 }
 
 /// An answer of init.
@@ -50,13 +58,35 @@ const ALREADY_RUNNING: u8 = 3;
 pub(crate) fn refuse_second(data: &Path) -> Result<(), Failure> {
     match UnixStream::connect(paths::init_socket(&data.join("run"))) {
         Err(_) => Ok(()),
-        Ok(_) => Err(Failure::new(
-            format!("cannot start on {}", short(data)),
-            "a system runs on this data folder already",
-            "talk to it: bin/luca-shell; or stop it; or start another beside it: --data DIR --listen 127.0.0.1:PORT",
-        )
-        .with_exit(ALREADY_RUNNING)),
+        Ok(_) => Err(second(data)),
     }
+}
+
+/// Takes the data folder for one that is about to start there, which fetches and builds before init runs.
+pub(crate) fn lock(data: &Path) -> Result<File, Failure> {
+    let folder = data.join("run");
+    let path = folder.join("dev.lock");
+    let open = || {
+        make_folder(data)?;
+        make_folder(&folder)?;
+        let opened = File::options().create(true).truncate(false).write(true).open(&path);
+        opened.map_err(|error| Failure::io("write", &path, &error))
+    };
+    let file = open().map_err(|failure| failure.with_exit(DATA_UNUSABLE))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(second(data)),
+        Err(TryLockError::Error(error)) => Err(Failure::io("lock", &path, &error)),
+    }
+}
+
+fn second(data: &Path) -> Failure {
+    Failure::new(
+        format!("cannot start on {}", short(data)),
+        "a system runs on this data folder already",
+        "talk to it: bin/luca-shell; or stop it; or start another beside it: --data DIR --listen 127.0.0.1:PORT",
+    )
+    .with_exit(ALREADY_RUNNING)
 }
 
 impl System {
@@ -66,7 +96,8 @@ impl System {
         let output = File::create(&log).map_err(|error| Failure::io("write", &log, &error))?;
         let errors = output.try_clone().map_err(|error| Failure::io("write", &log, &error))?;
         let init = Running::start(init_command(plan, repository).stdout(output).stderr(errors))?;
-        let mut system = Self { init, run: plan.data.join("run"), log, note: None };
+        let mut system =
+            Self { init, run: plan.data.join("run"), log, note: None, signals: signals.clone(), is_stopping: false };
         system.wait_until_up(signals)?;
         system.note = leave_note(&system.gateway());
         Ok(system)
@@ -94,16 +125,30 @@ impl System {
         log.lines().filter(|line| line.contains(".toml")).map(str::to_owned).collect()
     }
 
-    /// Stops it in order.
+    /// Stops it in order; a Ctrl-C meanwhile is passed on to init, which then kills what does not stop.
     pub(crate) fn stop(&mut self) -> Result<(), Failure> {
         self.take_note_away();
-        match self.init.stop(STOP_MAX) {
-            Some(_) => Ok(()),
-            None => {
-                let why = format!("init did not stop within {} s and was killed", STOP_MAX.as_secs());
-                Err(Failure::new("the system was not stopped in order", why, format!("see {}", self.log.display())))
+        self.is_stopping = true;
+        self.signals.forget_ctrl_c();
+        self.init.signal(Signal::TERM);
+        let begun = Instant::now();
+        let mut is_said = false;
+        while self.init.ended().is_none() {
+            if self.signals.forget_ctrl_c() {
+                self.init.signal(Signal::INT);
             }
+            if begun.elapsed() > STOP_MAX {
+                let why = format!("init did not stop within {} s and is killed", STOP_MAX.as_secs());
+                let log = self.log.display();
+                return Err(Failure::new("the system was not stopped in order", why, format!("see {log}")));
+            }
+            if begun.elapsed() > STOP_SAID && !is_said {
+                say("stopping; Ctrl-C kills what takes too long");
+                is_said = true;
+            }
+            std::thread::sleep(LOOK_EVERY);
         }
+        Ok(())
     }
 
     fn wait_until_up(&mut self, signals: &Signals) -> Result<(), Failure> {
@@ -119,7 +164,8 @@ impl System {
                 return require_gateway(&services, &self.log);
             }
             if begun.elapsed() > START_MAX {
-                return Err(not_up(&services, &self.log));
+                // What is not up yet may come later, and holds nobody up who does not need it.
+                return require_gateway(&services, &self.log);
             }
             std::thread::sleep(Duration::from_millis(10));
         }
@@ -136,7 +182,9 @@ impl System {
 
 impl Drop for System {
     fn drop(&mut self) {
-        let _ = self.stop();
+        if !self.is_stopping {
+            let _ = self.stop();
+        }
     }
 }
 
@@ -149,7 +197,10 @@ fn init_command(plan: &Plan, repository: &Repository) -> Command {
     for file in &plan.configs {
         init.arg("--config").arg(file);
     }
-    init.args(["--listen", &plan.listen.to_string(), "--with-parent"]);
+    if let Some(address) = plan.listen {
+        init.args(["--listen", &address.to_string()]);
+    }
+    init.arg("--with-parent");
     init
 }
 

@@ -3,11 +3,11 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use serde_json::Value;
 
-use crate::workbench::{repository, two_free_ports};
+use crate::workbench::{scripts_run, two_free_ports};
 use crate::{kill, site};
 
 #[test]
@@ -21,10 +21,8 @@ fn one_tick_leaves_a_site_that_no_kill_can_harm() {
 /// `scripts/run --once` on `data`: its last lines say where a sound site is.
 fn publish(data: &Path) {
     let port = two_free_ports();
-    let output = Command::new("bash")
-        .arg(repository().join("scripts/run"))
-        .args(["--once", "--listen", &format!("127.0.0.1:{port}"), "--data"])
-        .arg(data)
+    let output = scripts_run(data, port)
+        .arg("--once")
         .stdin(Stdio::null())
         .stderr(Stdio::inherit())
         .output()

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::workbench::{repository, two_free_ports};
+use crate::workbench::{repository, scripts_run, two_free_ports};
 use serde_json::{Value, json};
 
 /// How long a tick may take here: the model is small, but a machine of CI may be busy.
@@ -28,14 +28,8 @@ struct System<'d> {
 impl<'d> System<'d> {
     fn start(data: &'d Path) -> Self {
         let port = two_free_ports();
-        let mut launcher = Command::new("bash")
-            .arg(repository().join("scripts/run"))
-            .args(["--listen", &format!("127.0.0.1:{port}"), "--data"])
-            .arg(data)
-            .stdin(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("bash runs");
+        let mut launcher =
+            scripts_run(data, port).stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("bash runs");
         let keyboard = launcher.stdin.take();
         let output = BufReader::new(launcher.stderr.take().expect("piped"));
         let mut lines = output.lines().map_while(Result::ok).inspect(|line| eprintln!("{line}"));
@@ -144,25 +138,16 @@ impl Tick {
 }
 
 /// The Sentinel as it ships, but that it only plans its site: a tick passes through every process and is short.
-const PLANNER: &str = r#"
-name = "quick-money"
-think = "Give me one specific, trending topic for a crypto beginner's blog."
-tools = ["seo_affiliate.generate_site"]
-autonomy = "guarded"
-
-[on]
-tick = true
-
-[[steps]]
-name = "plan"
-tool = "seo_affiliate.generate_site"
-retry = 1
-args = { site_id = "crypto-beginner", keyword = "{{ topic }}", dry = true }
-"#;
+fn planner() -> String {
+    let shipped = std::fs::read_to_string(repository().join("quests/quick-money.toml")).expect("it ships");
+    let planner = shipped.replace("n_articles = 1", "n_articles = 1\ndry = true");
+    assert_ne!(planner, shipped);
+    planner
+}
 
 /// Starts the system on `data`, where a site lies already, and kills one process after the other.
 pub(crate) fn every_process(data: &Path) {
-    std::fs::write(data.join("quests/quick-money.toml"), PLANNER).expect("written");
+    std::fs::write(data.join("quests/quick-money.toml"), planner()).expect("written");
     let system = System::start(data);
     system.call(&["kv.set", r#"{"key": "before", "value": 1}"#]).expect("kept");
     let published = std::fs::read_to_string(data.join("sites/crypto-beginner/index.html")).expect("a site is there");

@@ -22,6 +22,19 @@ pub(crate) fn two_free_ports() -> u16 {
         .expect("there are free ports")
 }
 
+/// `scripts/run` on a data folder and a port, with the environment of a user: what `cargo test` adds to it would make
+/// cargo build some libraries anew.
+pub(crate) fn scripts_run(data: &Path, port: u16) -> Command {
+    let mut command = Command::new("bash");
+    let kept = ["CARGO_HOME", "CARGO_TARGET_DIR"];
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("CARGO") && !kept.contains(&name.as_str())) {
+        command.env_remove(name);
+    }
+    command.arg(repository().join("scripts/run"));
+    command.args(["--listen", &format!("127.0.0.1:{port}"), "--data"]).arg(data);
+    command
+}
+
 /// A home folder with nothing of the developer's in it, and a `PATH` that may be put before the real one.
 pub(crate) struct Workbench {
     folder: TempDir,

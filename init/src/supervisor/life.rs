@@ -46,7 +46,7 @@ impl Supervisor {
         None
     }
 
-    fn state_changed(&mut self, number: u32) {
+    pub(super) fn state_changed(&mut self, number: u32) {
         let Some(service) = self.services.get_mut(&number) else { return };
         service.since_ms = sys::unix_millis();
         let info = service.info();
@@ -156,6 +156,7 @@ impl Supervisor {
         if service.ends.is_err() {
             service.ends = Ends::make(&service.candidate, &self.layout);
             self.register_ends(number);
+            self.introduce_arc(number);
         }
         let Some(service) = self.services.get(&number) else { return Vec::new() };
         let impossible = catalogue::impossible_order(service.name(), after);

@@ -59,6 +59,8 @@ pub(crate) struct Supervisor {
     groups: Groups,
     watch: FolderWatch,
     null: File,
+    /// A descriptor to have when there are no more.
+    spare: Option<File>,
     server: UnixListener,
     library: Library,
     /// What is to run, in start order.
@@ -103,6 +105,7 @@ impl Supervisor {
             listeners,
             poll: Poll::new().map_err(StartError::kernel("use epoll"))?,
             watch: FolderWatch::new().map_err(StartError::kernel("use inotify"))?,
+            spare: File::open("/dev/null").ok(),
             null: File::options()
                 .read(true)
                 .write(true)

@@ -1,5 +1,6 @@
 //! Clients of `init.sock` and the gateway at the control channel: what they ask, and what they are told.
 
+use std::fs::File;
 use std::os::fd::AsFd;
 
 use serde_json::{Value, json};
@@ -57,7 +58,21 @@ impl Wants {
 
 impl Supervisor {
     pub(super) fn accept(&mut self) {
-        while let Ok((socket, _)) = self.server.accept() {
+        loop {
+            let socket = match self.server.accept() {
+                Ok((socket, _)) => socket,
+                // Out of descriptors: whoever waits is let in with the spare one and sent away, else nothing but this
+                // would be done for ever.
+                Err(error) if matches!(error.raw_os_error(), Some(nix::libc::EMFILE | nix::libc::ENFILE)) => {
+                    if self.spare.take().is_none() {
+                        return;
+                    }
+                    drop(self.server.accept());
+                    self.spare = File::open("/dev/null").ok();
+                    continue;
+                }
+                Err(_) => return,
+            };
             if self.clients.len() >= MOST_CLIENTS || socket.set_nonblocking(true).is_err() {
                 continue;
             }

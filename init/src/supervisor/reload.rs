@@ -52,8 +52,9 @@ impl Supervisor {
         if let Some(reason) = fault {
             self.feed(number, Event::Unstartable(reason));
         }
-        self.listen_for(number);
         self.introduce_arc(number);
+        // Whoever knew a service of this name knows an old state of it.
+        self.state_changed(number);
         if self.stage == super::end::Stage::Up {
             self.say(&format!("{name}: added"));
         }
@@ -100,6 +101,6 @@ impl Supervisor {
         let Some(service) = self.services.get_mut(&number) else { return };
         service.is_misordered = false;
         service.machine = Machine::new(&service.rules);
-        self.listen_for(number);
+        self.state_changed(number);
     }
 }

@@ -49,9 +49,8 @@ impl Groups {
                 _ => Some(folder),
             }
         });
-        if folder.is_none() {
-            kill_marked(mark_prefix);
-        }
+        // An init that ran in another cgroup has left them elsewhere.
+        kill_marked(mark_prefix);
         Self { folder }
     }
 

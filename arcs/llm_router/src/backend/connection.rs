@@ -54,10 +54,10 @@ pub(super) async fn send(request: RequestBuilder, key: Option<&Key>) -> Result<R
     let (status, headers) = (response.status().as_u16(), response.headers().clone());
     // What cannot be read of an error is not worth another error.
     let body = up_to(response, MAX_ERROR).await.unwrap_or_default();
-    if key.is_some_and(|key| key.is_in(&String::from_utf8_lossy(&body))) {
-        return Err(Failure::KeyEchoed);
-    }
-    Err(error_body::failure(status, &headers, &body))
+    let failure = error_body::failure(status, &headers, &body);
+    // In the words as they came and as they were decoded.
+    let gives_away = |key: &Key| key.is_in(&String::from_utf8_lossy(&body)) || key.is_in(&failure.to_string());
+    if key.is_some_and(gives_away) { Err(Failure::KeyEchoed) } else { Err(failure) }
 }
 
 /// The whole body of an answer.

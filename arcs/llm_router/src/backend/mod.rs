@@ -25,6 +25,9 @@ use crate::settings::{BackendSettings, Kind};
 use crate::watcher::{Telling, Watcher};
 use connection::Lines;
 
+/// The longest name of a model, in bytes.
+const MAX_NAME: usize = 200;
+
 /// The longest text of an answer, in bytes.
 const MAX_TEXT: usize = 1 << 20;
 
@@ -149,7 +152,8 @@ impl Backend {
         let value: Value = serde_json::from_slice(&body).map_err(|_| rubbish())?;
         let models = value.get(list).and_then(Value::as_array).ok_or_else(rubbish)?;
         let named = |model: &Value| Some(model.get(name)?.as_str()?.trim_start_matches("models/").to_owned());
-        let names: Vec<String> = models.iter().filter_map(named).collect();
+        let is_name = |name: &String| name.len() <= MAX_NAME && !name.chars().any(char::is_control);
+        let names: Vec<String> = models.iter().filter_map(named).filter(is_name).collect();
         if self.key().is_some_and(|key| names.iter().any(|name| key.is_in(name))) {
             return Err(Failure::KeyEchoed);
         }
@@ -176,11 +180,15 @@ impl Backend {
         if self.key().is_some_and(|key| key.is_in(line)) {
             return Err(Failure::KeyEchoed);
         }
-        match self.settings.kind {
+        let piece = match self.settings.kind {
             Kind::Ollama => ollama::read(line),
             Kind::OpenAi => openai::read(line),
             Kind::Gemini => gemini::read(line),
-        }
+        };
+        piece.map_err(|failure| {
+            let gives_away = self.key().is_some_and(|key| key.is_in(&failure.to_string()));
+            if gives_away { Failure::KeyEchoed } else { failure }
+        })
     }
 }
 

@@ -38,7 +38,7 @@ impl Arc {
                 ("LISTEN_FDS", "1"),
                 ("LISTEN_FDNAMES", "mcp"),
                 ("ARC_NAME", "llm_router"),
-                ("RUST_LOG", "llm_router=trace,reqwest=trace,hyper=trace,hyper_util=trace,rustls=trace"),
+                ("RUST_LOG", "info,llm_router=trace,reqwest=trace,hyper=trace,hyper_util=trace,rustls=trace"),
             ])
             .env("ARC_DATA", folder.path())
             .env("ARC_SETTINGS", folder.path().join("settings.toml"))

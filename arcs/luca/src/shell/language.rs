@@ -71,7 +71,7 @@ pub(super) async fn run_line(
         "exit" | "quit" => return Ok(Next::Leave),
         "help" => show_help(session, &line).await?,
         "connect" => connect(session, &line).await?,
-        "pwd" => say(session.folder())?,
+        "pwd" => say(&safe::line(session.folder()))?,
         "cd" => change_folder(session, &line).await?,
         "ls" | "dir" => list(session, &line).await?,
         "cat" => show_file(session, &line).await?,
@@ -223,8 +223,8 @@ async fn remove(session: &mut Session, line: &Line<'_>, ask: &mut dyn FnMut(&str
     for path in paths {
         let path = absolute(session.folder(), &path);
         if is_recursive && !ask(&format!("delete {} and all that is in it? [y/N] ", safe::line(&path))) {
-            note("nothing was deleted");
-            return Ok(());
+            note(&format!("{} was not deleted", safe::line(&path)));
+            continue;
         }
         let request = dialect("mcp.fs.delete", json!([path, is_recursive]));
         let answered = session.call(&request, false).await?;

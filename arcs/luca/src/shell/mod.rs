@@ -19,6 +19,7 @@ use tokio::runtime::Runtime;
 use crate::address::{Address, home_folder};
 use crate::call::Patience;
 use crate::failure::Error;
+use crate::render::safe;
 use crate::render::terminal::{Role, Terminal};
 use complete::Completions;
 use language::{Next, run_line};
@@ -136,7 +137,7 @@ fn editor(session: &Session) -> rustyline::Result<LineEditor> {
 /// `luca ›`, with the folder where that is not the top one: plain, and in colour.
 fn prompt(session: &Session) -> (String, String) {
     let terminal = Terminal::of(&std::io::stdout());
-    let folder = if session.folder() == "/" { String::new() } else { format!("{} ", session.folder()) };
+    let folder = if session.folder() == "/" { String::new() } else { format!("{} ", safe::line(session.folder())) };
     (format!("luca {folder}› "), format!("{} {folder}› ", terminal.paint(Role::Strong, "luca")))
 }
 

@@ -15,6 +15,7 @@ use crate::failure::Error;
 use crate::help;
 use crate::message::Request;
 use crate::render::error;
+use crate::render::safe;
 use crate::render::terminal::{Role, Terminal};
 use crate::shell::watch::Watch;
 
@@ -79,7 +80,7 @@ impl Session {
         match self.connect().await {
             Ok(client) => {
                 let terminal = Terminal::of(&std::io::stderr());
-                note(&format!("{} · {}", terminal.paint(Role::Strong, client.server()), client.address()));
+                note(&format!("{} · {}", terminal.paint(Role::Strong, &safe::line(client.server())), client.address()));
                 note(&terminal.paint(Role::Dim, "help shows what there is · Tab completes · Ctrl-D leaves"));
             }
             Err(error) => complain(&error),
@@ -91,9 +92,13 @@ impl Session {
     /// # Errors
     /// Nobody answers there.
     pub(super) async fn connect_to(&mut self, named: Option<Address>) -> Result<Arc<Client>, Error> {
+        let before = (self.named.clone(), self.client.take());
         self.named = named.or(self.named.take());
-        self.client = None;
-        self.connect().await
+        let connected = self.connect().await;
+        if connected.is_err() {
+            (self.named, self.client) = before;
+        }
+        connected
     }
 
     /// The connection; made, or made again where it was lost.

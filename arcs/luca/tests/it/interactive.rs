@@ -143,7 +143,7 @@ fn a_folder_is_deleted_only_after_a_yes() {
     screen.press("rm -r /sites/old\r");
     screen.expect("delete /sites/old and all that is in it? [y/N] ");
     screen.press("\r");
-    screen.expect("nothing was deleted");
+    screen.expect("/sites/old was not deleted");
     screen.press("rm -r /sites/old\r");
     screen.expect("[y/N] ");
     screen.press("y\r");
