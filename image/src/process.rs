@@ -11,7 +11,7 @@ use crate::failure::Failure;
 use crate::signals::Signals;
 
 /// How often a running program and the signals are looked at.
-pub(crate) const LOOK_EVERY: Duration = Duration::from_millis(40);
+pub(crate) const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// How long a tool (pip, cmake) may take to end once asked.
 const TOOL_PATIENCE: Duration = Duration::from_secs(3);

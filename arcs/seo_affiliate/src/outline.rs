@@ -85,8 +85,11 @@ pub(crate) async fn topics<M: Model>(
     }
     let gate = Gate::new(keyword);
     let question = prompts.topics(wanted);
+    let mut taken = Vec::new();
     author
-        .ask(&question, |answer: Topics| different(answer.topics, &[], wanted.into(), |topic| gate.line(&topic, 2, 90)))
+        .ask(&question, |answer: Topics| {
+            different(&mut taken, answer.topics, &[], wanted.into(), |topic| gate.line(&topic, 2, 90))
+        })
         .await
 }
 
@@ -106,14 +109,15 @@ pub(crate) async fn outline<M: Model>(
     let best = offered.into_iter().max_by_key(|titled| score(titled, topic));
     let Titled { title, description } =
         best.unwrap_or_else(|| Titled { title: String::new(), description: String::new() });
+    let (mut headings, mut questions) = (Vec::new(), Vec::new());
     let headings = author
         .ask(&prompts.headings(&title), |answer: Headings| {
-            different(answer.headings, &[&title], SECTIONS, |line| heading(&line, &gate))
+            different(&mut headings, answer.headings, &[&title], SECTIONS, |line| heading(&line, &gate))
         })
         .await?;
     let questions = author
         .ask(&prompts.questions(&title), |answer: Questions| {
-            different(answer.questions, &[], QUESTIONS, |line| question(&line, &gate))
+            different(&mut questions, answer.questions, &[], QUESTIONS, |line| question(&line, &gate))
         })
         .await?;
     Ok(Outline { title, description, headings, questions })
@@ -160,14 +164,15 @@ fn question(line: &str, gate: &Gate) -> Result<String, Fault> {
     Ok(format!("{line}?"))
 }
 
-/// The first `wanted` of the lines that `check` takes and that say something else than each other and `others`.
+/// The first `wanted` of the lines that `check` takes and that say something else than each other and `others`. What an
+/// earlier answer gave is in `taken` and counts.
 fn different(
+    taken: &mut Vec<String>,
     lines: Vec<String>,
     others: &[&str],
     wanted: usize,
     check: impl Fn(String) -> Result<String, Fault>,
 ) -> Result<Vec<String>, Fault> {
-    let mut taken: Vec<String> = Vec::new();
     let mut fault = None;
     for line in lines {
         match check(line) {
@@ -182,10 +187,9 @@ fn different(
             }
         }
     }
-    taken.truncate(wanted);
-    match taken.len() {
-        found if found < wanted => Err(fault.unwrap_or(Fault::Few { found, wanted })),
-        _ => Ok(taken),
+    match taken.get(..wanted) {
+        Some(lines) => Ok(lines.to_vec()),
+        None => Err(fault.unwrap_or(Fault::Few { found: taken.len(), wanted })),
     }
 }
 
@@ -218,9 +222,15 @@ mod tests {
     fn headings_that_say_the_same_count_once() {
         let gate = Gate::new("wallets");
         let lines = ["What a key is", "1. What a Key Is", "Introduction", "Where to keep a key on paper"];
-        let headings = |wanted| different(lines.map(str::to_owned).to_vec(), &[], wanted, |line| heading(&line, &gate));
+        let mut taken = Vec::new();
+        let mut headings = |wanted| {
+            different(&mut taken, lines.map(str::to_owned).to_vec(), &[], wanted, |line| heading(&line, &gate))
+        };
         assert_eq!(headings(2), Ok(vec!["What a key is".to_owned(), "Where to keep a key on paper".to_owned()]));
         assert!(headings(3).is_err());
+        let more =
+            different(&mut taken, vec!["Why an exchange is no bank".to_owned()], &[], 3, |line| heading(&line, &gate));
+        assert_eq!(more.map(|lines| lines.len()), Ok(3), "an earlier answer counts");
     }
 
     #[test]

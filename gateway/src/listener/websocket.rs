@@ -14,8 +14,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use axum::Router;
-use axum::extract::State;
 use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, WebSocketUpgrade, close_code};
+use axum::extract::{ConnectInfo, State};
 use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
@@ -61,6 +61,7 @@ pub(crate) async fn serve(gateway: Arc<Gateway>, listener: TcpListener) -> std::
             tracing::debug!(%error, "small messages may be held back");
         }
     });
+    let routes = routes.into_make_service_with_connect_info::<SocketAddr>();
     axum::serve(listener, routes).with_graceful_shutdown(async move { stop.cancelled().await }).await
 }
 
@@ -73,6 +74,7 @@ async fn status(State(door): State<Arc<Door>>, headers: HeaderMap, uri: Uri) -> 
 
 async fn upgrade(
     State(door): State<Arc<Door>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
     headers: HeaderMap,
     uri: Uri,
     upgrade: Result<WebSocketUpgrade, axum::extract::ws::rejection::WebSocketUpgradeRejection>,
@@ -88,8 +90,9 @@ async fn upgrade(
         return (StatusCode::SERVICE_UNAVAILABLE, "too many connections: close one\n").into_response();
     };
     let gateway = Arc::clone(&door.gateway);
+    let identity = identity::of_loopback(peer, door.address);
     upgrade.on_upgrade(async move |socket| {
-        let session = Session::new(Arc::clone(&gateway), identity::of_loopback(), gateway.stop.clone());
+        let session = Session::new(Arc::clone(&gateway), identity, gateway.stop.clone());
         // Of the tracked sessions, so that the gateway waits for it when it stops.
         let _ = gateway.sessions.spawn(session.run(WebSocketLink::new(socket))).await;
         drop(seat);

@@ -76,6 +76,14 @@ impl Arc {
     }
 }
 
+/// No test leaves a process behind, however it ends.
+impl Drop for Arc {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
 pub(crate) struct Connection {
     reader: BufReader<UnixStream>,
     stream: UnixStream,

@@ -13,6 +13,14 @@ pub(crate) struct Arc {
     child: Child,
 }
 
+/// No test leaves a process behind, however it ends.
+impl Drop for Arc {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
 impl Arc {
     /// Starts the example `name`; `environment` is added to what init sets.
     pub(crate) fn start(name: &str, environment: &[(&str, &str)]) -> Self {

@@ -68,6 +68,14 @@ impl Arc {
     }
 }
 
+/// No test leaves a process behind, however it ends.
+impl Drop for Arc {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
 async fn send(connection: &mut BufReader<UnixStream>, message: Value) {
     connection.get_mut().write_all(format!("{message}\n").as_bytes()).await.expect("the Arc reads");
 }

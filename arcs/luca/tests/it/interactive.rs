@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::gateway::Gateway;
 
@@ -63,7 +63,17 @@ impl Screen {
     }
 
     fn exit_code(mut self) -> Option<i32> {
-        self.child.wait().expect("ended").code()
+        let deadline = Instant::now() + Duration::from_secs(20);
+        loop {
+            if let Some(status) = self.child.try_wait().expect("a child") {
+                return status.code();
+            }
+            if Instant::now() > deadline {
+                self.child.kill().expect("killed");
+                panic!("the shell does not end; shown was {:?}", self.shown);
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 }
 
@@ -88,6 +98,8 @@ fn ctrl_c_cancels_the_call_and_not_the_shell() {
     screen.press("kv.get hello\r");
     screen.expect("\"world\"");
     screen.expect(" ms");
+    // Before the prompt the terminal would take the Ctrl-D for itself.
+    screen.expect(PROMPT);
     screen.press("\u{4}");
     assert_eq!(screen.exit_code(), Some(0));
 }
