@@ -80,6 +80,7 @@ const MOST_KNOWN: f64 = 0.3;
 const LEAST_OWN: f64 = 0.85;
 
 /// Guards one page: knows its topic and what already stands there.
+#[derive(Clone)]
 pub(crate) struct Gate {
     echoes: Vec<&'static str>,
     sentences: HashSet<Vec<String>>,
