@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use kit::{Autonomy, Call, Error, Result, Sentinel, Shared, Trigger};
+use kit::{Autonomy, Call, Error, Result, Sentinel, Shared, Trigger, code};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -15,6 +15,9 @@ use crate::memory;
 use crate::shelf::Shelf;
 use crate::think::{Thought, think};
 use crate::world::World;
+
+/// So far are the seeds of a second thought from those of the first, which count upwards.
+const SEED_STEP: u32 = 1000;
 
 /// What all ticks share.
 pub(crate) struct Awake {
@@ -106,13 +109,27 @@ pub(crate) async fn wake(world: &impl World, sentinel: &Sentinel, now: OffsetDat
     }
     memory::take_turn(world, name, now).await?;
     world.progress(format!("think {:?}", sentinel.think)).await;
-    let covered = memory::covered(world, name).await?;
-    let (topic, reason) = match think(world, sentinel, &covered, now.nanosecond()).await? {
-        Thought::Topic { topic, reason } => (topic, reason),
-        Thought::Nothing(reason) => return Ok(Ticked::nothing(reason)),
+    let mut covered = memory::covered(world, name).await?;
+    let mut seed = now.nanosecond();
+    let mut failed = None;
+    let (topic, reason, done) = loop {
+        let (topic, reason) = match think(world, sentinel, &covered, seed).await? {
+            Thought::Topic { topic, reason } => (topic, reason),
+            Thought::Nothing(reason) => return failed.map_or(Ok(Ticked::nothing(reason)), Err),
+        };
+        world.progress(format!("think {topic:?}")).await;
+        match act(world, sentinel, &topic, &now.date().to_string()).await {
+            Ok(done) => break (topic, reason, done),
+            // A small model may have nothing to say on one topic and enough on the next; once, as it costs minutes.
+            Err(error) if error.code() == code::MODEL && failed.is_none() => {
+                tracing::warn!("given up, and another topic is thought of: {error}");
+                covered.push(topic);
+                seed = seed.wrapping_add(SEED_STEP);
+                failed = Some(error);
+            }
+            Err(error) => return Err(error),
+        }
     };
-    world.progress(format!("think {topic:?}")).await;
-    let done = act(world, sentinel, &topic, &now.date().to_string()).await?;
     let remembered = memory::remember(world, name, &topic, &done, now).await;
     world.progress(summary(&done.action, &done.details)).await;
     Ok(Ticked {

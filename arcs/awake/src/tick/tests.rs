@@ -210,6 +210,11 @@ async fn a_step_whose_arc_ended_is_tried_once_more_and_nothing_is_remembered_of_
     let stage = Stage::new(&[SEED]).writing(ended(code::MODEL));
     assert!(run(&awake, &stage, NOW).await.is_err());
     assert_eq!(stage.keys(), ["awake:clock:quick-money"]);
+    let stage = Stage::new(&[SEED, FEES]).writing(ended(code::MODEL));
+    assert!(run(&awake, &stage, NOW).await.expect("a second thought").triggered);
+    let keywords =
+        stage.calls("seo_affiliate.generate_site").iter().map(|call| call["keyword"].clone()).collect::<Vec<_>>();
+    assert!(keywords.len() == 2 && keywords[0] != keywords[1], "{keywords:?}");
     let stage = Stage::new(&[SEED]).writing(|_, _| Err(Error::new("the disk is full")));
     assert_eq!(run(&awake, &stage, NOW).await.expect_err("full").to_string(), "the disk is full");
     assert_eq!(stage.calls("seo_affiliate.generate_site").len(), 2);
