@@ -115,14 +115,16 @@ impl Connection {
         if state.draining || state.ended.is_some() {
             return None;
         }
-        state.pending.insert(id, Pending { answer: sender, progress: progress.take(), deadline });
-        if state.alarm.is_none_or(|alarm| deadline < alarm) {
-            state.alarm = Some(deadline);
-            self.wake.notify_one();
-        }
-        // Without room its time is up, and so the alarm ends it.
         if has_room {
+            state.pending.insert(id, Pending { answer: sender, progress: progress.take(), deadline });
+            if state.alarm.is_none_or(|alarm| deadline < alarm) {
+                state.alarm = Some(deadline);
+                self.wake.notify_one();
+            }
             self.write(&mut state, &line);
+        } else {
+            // Its time was up before the Arc could hear of it.
+            let _ = sender.send(None);
         }
         Some(InFlight { connection: Arc::clone(self), id, answer, is_over: false })
     }

@@ -73,10 +73,14 @@ impl<'d> System<'d> {
         answer
     }
 
-    fn pid(&self, name: &str) -> u64 {
-        self.service(name)
-            .and_then(|service| service["pid"].as_u64())
-            .unwrap_or_else(|| panic!("{name} has no process"))
+    /// Kills the process of a service, and says which it was.
+    fn kill(&self, name: &str) -> u64 {
+        let service = self.service(name);
+        let pid =
+            service.and_then(|service| service["pid"].as_u64()).unwrap_or_else(|| panic!("{name} has no process"));
+        let killed = Command::new("/bin/kill").args(["-KILL", &pid.to_string()]).status().expect("kill runs");
+        assert!(killed.success(), "{name} was not there to be killed");
+        pid
     }
 
     /// Waits until `name` runs in another process, or waits for its next call.
@@ -105,21 +109,22 @@ impl Drop for System<'_> {
 struct Tick {
     luca: Child,
     heard: BufReader<std::process::ChildStderr>,
+    /// The stage that it was last heard in.
+    stage: String,
 }
 
 impl Tick {
     fn fire(system: &System<'_>) -> Self {
         let mut luca = system.luca(&["mcp.awake.tick"]).spawn().expect("luca-run runs");
         let heard = BufReader::new(luca.stderr.take().expect("piped"));
-        Self { luca, heard }
+        Self { luca, heard, stage: String::new() }
     }
 
-    /// Reads its progress until it is well on its way.
+    /// Reads its progress until it is in `stage`.
     fn wait_for(&mut self, stage: &str) {
-        let mut line = String::new();
-        while !line.contains(stage) {
-            line.clear();
-            let length = self.heard.read_line(&mut line).expect("text");
+        while !self.stage.contains(stage) {
+            self.stage.clear();
+            let length = self.heard.read_line(&mut self.stage).expect("text");
             assert!(length > 0, "the tick ended before it came to {stage:?}");
         }
     }
@@ -145,36 +150,39 @@ fn planner() -> String {
     planner
 }
 
+/// Ticks, each with what is killed in it, and at which of its stages. Some go on without those, others end at once.
+const TICKS: [&[(&str, &str)]; 4] = [
+    &[("think", "llm_router"), ("think", "kv"), ("outline", "llama_server")],
+    &[("outline", "seo_affiliate")],
+    &[("think", "awake")],
+    &[("think", "gateway")],
+];
+
 /// Starts the system on `data`, where a site lies already, and kills one process after the other.
 pub(crate) fn every_process(data: &Path) {
     std::fs::write(data.join("quests/quick-money.toml"), planner()).expect("written");
     let system = System::start(data);
     system.call(&["kv.set", r#"{"key": "before", "value": 1}"#]).expect("kept");
     let published = std::fs::read_to_string(data.join("sites/crypto-beginner/index.html")).expect("a site is there");
-    // Some are killed while the Sentinel thinks, others while the first step of the chain below it works.
-    for (name, stage) in [
-        ("llama_server", "outline"),
-        ("llm_router", "think"),
-        ("seo_affiliate", "outline"),
-        ("awake", "think"),
-        ("kv", "think"),
-        ("gateway", "think"),
-    ] {
+    for deaths in TICKS {
         let mut tick = Tick::fire(&system);
-        tick.wait_for(stage);
-        let pid = system.pid(name);
-        let killed = Command::new("/bin/kill").args(["-KILL", &pid.to_string()]).status().expect("kill runs");
-        assert!(killed.success(), "{name} was not there to be killed");
+        let mut killed = Vec::new();
+        for (stage, name) in deaths {
+            tick.wait_for(stage);
+            killed.push((*name, system.kill(name)));
+        }
         match tick.end() {
-            Ok(result) => assert_eq!(result["details"]["ok"], json!(true), "{name} killed: {result}"),
+            Ok(result) => assert_eq!(result["details"]["ok"], json!(true), "{killed:?}: {result}"),
             Err(words) => {
-                eprintln!("{name} killed: {}", words.trim());
-                assert!(words.contains("error: ") && !words.contains("panicked"), "{name} killed, and then: {words}");
+                eprintln!("killed {killed:?}: {}", words.trim());
+                assert!(words.contains("error: ") && !words.contains("panicked"), "{killed:?}: {words}");
             }
         }
-        system.wait_until_back(name, pid);
-        let kept = system.call(&["kv.get", r#"{"key": "before"}"#]);
-        assert_eq!(kept, Ok(json!(1)), "{name} killed, and then");
+        for (name, pid) in killed {
+            system.wait_until_back(name, pid);
+            let kept = system.call(&["kv.get", r#"{"key": "before"}"#]);
+            assert_eq!(kept, Ok(json!(1)), "{name} killed, and then");
+        }
     }
     let served = system.get("/crypto-beginner/");
     assert!(served.starts_with("HTTP/1.1 200") && served.ends_with(&published), "the site was harmed: {served}");

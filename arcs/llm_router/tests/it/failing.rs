@@ -6,7 +6,7 @@ use kit::code;
 use serde_json::json;
 
 use crate::server::{Act, ModelServer, gone, http, openai, recorded};
-use crate::world::{Ears, ask, ask_privately, backend, chat, router, router_on, text, unlabelled};
+use crate::world::{Ears, ask, ask_privately, backend, chat, impatient_router, router, router_on, text, unlabelled};
 
 fn two(first: &str, second: &str) -> String {
     let first = backend("first", "openai", first);
@@ -123,7 +123,8 @@ async fn a_stalled_stream_is_given_up() {
         "data: {\"choices\":[{\"delta\":{\"content\":\"One\"}}]}\n\n",
     ))])
     .await;
-    let error = ask(&router_on("openai", &server.url), json!({})).await.expect_err("nothing more comes");
+    let router = impatient_router(&backend("local", "openai", &server.url));
+    let error = ask(&router, json!({})).await.expect_err("nothing more comes");
     assert!(error.message().contains("no further word within 300 ms"), "{error}");
     server.until_closed().await;
 }
@@ -236,7 +237,7 @@ async fn no_more_requests_at_once_than_the_settings_say() {
     let server = ModelServer::start(vec![Act::Stall(Vec::new())]).await;
     let router = router(&format!("{}parallel = 1", backend("local", "openai", &server.url)));
     let (first, second) =
-        tokio::join!(ask(&router, json!({"timeout_ms": 200})), ask(&router, json!({"timeout_ms": 100})));
+        tokio::join!(ask(&router, json!({"timeout_ms": 2000})), ask(&router, json!({"timeout_ms": 100})));
     assert!(first.expect_err("slow").message().contains("no answer within"));
     let second = second.expect_err("no slot");
     assert!(second.message().contains("it is busy (its bound of 1 at once is reached)"), "{second}");

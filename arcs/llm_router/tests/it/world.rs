@@ -9,20 +9,24 @@ use kit::{Document, Error, Label};
 use llm_router::{Chat, Completion, Patience, Router, Settings, Watcher};
 use serde_json::{Value, json};
 
-/// Waits short enough for tests, long enough for a busy machine.
-pub(crate) fn patience() -> Patience {
-    Patience {
-        stall: Duration::from_millis(300),
-        pause: Duration::from_millis(10),
-        longest_pause: Duration::from_millis(50),
-        ..Patience::default()
-    }
+/// Pauses short enough for tests. What is waited for is given the time it has in earnest: a test may run on a busy machine.
+fn patience() -> Patience {
+    Patience { pause: Duration::from_millis(10), longest_pause: Duration::from_millis(50), ..Patience::default() }
 }
 
 /// A router on these settings.
 pub(crate) fn router(settings: &str) -> Router {
+    patient_router(settings, patience())
+}
+
+/// A router on these settings, for which a backend that says nothing for a moment has stalled.
+pub(crate) fn impatient_router(settings: &str) -> Router {
+    patient_router(settings, Patience { stall: Duration::from_millis(300), ..patience() })
+}
+
+fn patient_router(settings: &str, patience: Patience) -> Router {
     let settings = Document::read("[arcs.llm_router]", settings, Settings::read).expect("sound settings");
-    Router::new(settings, |path: &str| PathBuf::from(path), patience())
+    Router::new(settings, |path: &str| PathBuf::from(path), patience)
 }
 
 /// A router with the one backend `local`.
