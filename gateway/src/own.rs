@@ -112,7 +112,9 @@ pub(crate) async fn run(gateway: &Gateway, tool: &str, arguments: &[u8]) -> Answ
 }
 
 fn checked<T: DeserializeOwned>(tool: &str, arguments: &[u8]) -> Result<T, Fault> {
-    serde_json::from_slice(arguments).map_err(|error| Fault::new(code::INVALID_PARAMS, format!("{tool}: {error}")))
+    // By way of a value: its errors tell no line and column, which an object of arguments does not have.
+    let value = serde_json::from_slice::<Value>(arguments).and_then(serde_json::from_value);
+    value.map_err(|error| Fault::new(code::INVALID_PARAMS, format!("{tool}: {error}")))
 }
 
 fn to_json(value: &impl serde::Serialize) -> Result<Vec<u8>, Fault> {

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use spec::{Origin, SystemConfig};
+use spec::{Name, Origin, SystemConfig};
 
 use crate::catalogue::{self, Catalogue};
 use crate::manifests::{self, Candidate, Fault, Found};
@@ -114,6 +114,25 @@ pub(crate) fn read_config(files: &[PathBuf]) -> (SystemConfig, Vec<Complaint>) {
     (config, complaints)
 }
 
+/// What the configuration says of listeners and Arcs that are not there: it counts for nothing, most likely because of
+/// a slip in the name.
+pub(crate) fn unknown_names(config: &SystemConfig, catalogue: &Catalogue) -> Vec<Complaint> {
+    let manifests = || catalogue.services.iter().map(|service| &service.manifest);
+    let listeners: BTreeSet<&str> = manifests().flat_map(|manifest| &manifest.listen).map(Name::as_str).collect();
+    let services: BTreeSet<&str> = manifests().map(|manifest| manifest.name.as_str()).collect();
+    let unknown = |table: &str, name: &Name, known: &BTreeSet<&str>, what: &str| {
+        let close = spec::nearest(name.as_str(), known.iter().copied());
+        let hint = close.first().map_or_else(String::new, |close| format!(". Close to it: {close}"));
+        Complaint::plain(format!("llmbasedos.toml: {table}.{name}: there is no {what} of that name{hint}"))
+    };
+    let listen = config.listen.keys().filter(|name| !listeners.contains(name.as_str()));
+    let arcs = config.arcs.keys().filter(|name| !services.contains(name.as_str()));
+    listen
+        .map(|name| unknown("listen", name, &listeners, "listener"))
+        .chain(arcs.map(|name| unknown("arcs", name, &services, "Arc")))
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
     use std::fs;
@@ -178,5 +197,23 @@ mod tests {
             "3.toml: cannot be read: No such file or directory (os error 2)\nthe file was left out; everything else runs",
         ];
         assert_eq!(plain(complaints, folder.path()), expected);
+    }
+
+    #[test]
+    fn a_name_that_nothing_has_is_complained_of() {
+        let folder = tempfile::tempdir().expect("a folder");
+        fs::write(folder.path().join("kv.toml"), KV).expect("written");
+        let (mut library, _) = Library::open(&[folder.path().to_owned()], folder.path().join("none"));
+        let source = "[listen]\ngatewey = \"127.0.0.1:1\"\ngateway = \"127.0.0.1:2\"\n[arcs.kw]\n[arcs.kv]\n";
+        let config = SystemConfig::parse("c", source).expect("sound");
+        let said: Vec<String> =
+            unknown_names(&config, &library.look().0).into_iter().map(|complaint| complaint.plain).collect();
+        assert_eq!(
+            said,
+            [
+                "llmbasedos.toml: listen.gatewey: there is no listener of that name. Close to it: gateway",
+                "llmbasedos.toml: arcs.kw: there is no Arc of that name",
+            ]
+        );
     }
 }

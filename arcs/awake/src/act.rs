@@ -5,7 +5,7 @@ use minijinja::value::Serde;
 use minijinja::{Environment, ErrorKind, UndefinedBehavior};
 use serde_json::{Map, Value, json};
 
-use crate::world::{World, call_within};
+use crate::world::{Tools, call_within};
 
 /// What the steps did.
 #[derive(Debug, PartialEq)]
@@ -16,12 +16,20 @@ pub(crate) struct Done {
     pub(crate) details: Value,
 }
 
+/// Why the steps came to no end.
+#[derive(Debug)]
+pub(crate) struct Failed {
+    pub(crate) error: Error,
+    /// How many steps were done before; they stay done.
+    pub(crate) done: usize,
+}
+
 /// Runs the steps of `sentinel`. Their templates know `topic`, `today` (`2026-11-23`), `sentinel` (`name`, `description`,
 /// `persona`, `goal`) and `steps`, the results of those before by their names.
 ///
 /// # Errors
-/// A step may not be done, its arguments cannot be made, or its tool fails; earlier steps stay done.
-pub(crate) async fn act(world: &impl World, sentinel: &Sentinel, topic: &str, today: &str) -> Result<Done> {
+/// A step may not be done, its arguments cannot be made, or its tool fails.
+pub(crate) async fn act(tools: &impl Tools, sentinel: &Sentinel, topic: &str, today: &str) -> Result<Done, Failed> {
     let mut known = json!({
         "topic": topic,
         "today": today,
@@ -34,28 +42,33 @@ pub(crate) async fn act(world: &impl World, sentinel: &Sentinel, topic: &str, to
         "steps": {},
     });
     let mut done = Done { action: String::new(), details: Value::Null };
-    for step in &sentinel.steps {
-        let tool = step.tool.as_str();
-        if !sentinel.tools.iter().any(|pattern| pattern.matches(tool)) {
-            let message = format!("{} may not call {tool}: it is not among its tools", sentinel.name);
-            return Err(Error::new(message).with_code(code::PERMISSION));
-        }
-        let args = arguments(step, &known).map_err(|problem| Error::new(format!("{}: {problem}", sentinel.name)))?;
-        let details = run(world, step, &args).await?;
+    for (before, step) in sentinel.steps.iter().enumerate() {
+        let details = take(tools, sentinel, step, &known).await.map_err(|error| Failed { error, done: before })?;
         if let Some(steps) = known.get_mut("steps").and_then(Value::as_object_mut) {
             steps.insert(step.name.to_string(), details.clone());
         }
-        done = Done { action: tool.to_owned(), details };
+        done = Done { action: step.tool.to_string(), details };
     }
     Ok(done)
 }
 
+/// Takes one step with what is `known` so far.
+async fn take(tools: &impl Tools, sentinel: &Sentinel, step: &Step, known: &Value) -> Result<Value> {
+    let tool = step.tool.as_str();
+    if !sentinel.tools.iter().any(|pattern| pattern.matches(tool)) {
+        let message = format!("{} may not call {tool}: it is not among its tools", sentinel.name);
+        return Err(Error::new(message).with_code(code::PERMISSION));
+    }
+    let args = arguments(step, known).map_err(|problem| Error::new(format!("{}: {problem}", sentinel.name)))?;
+    run(tools, step, &args).await
+}
+
 /// Calls the tool of a step, again as often as the step says where it did not come to an end of its own.
-async fn run(world: &impl World, step: &Step, args: &Value) -> Result<Value> {
+async fn run(tools: &impl Tools, step: &Step, args: &Value) -> Result<Value> {
     let tool = step.tool.as_str();
     let mut left = step.retry;
     loop {
-        match call_within(world, tool, args, step.timeout).await {
+        match call_within(tools, tool, args, step.timeout).await {
             // Other codes tell of arguments, permissions, budgets, models: the same call would fail the same way.
             Err(error) if error.code() == code::INTERNAL && left > 0 => {
                 tracing::warn!(step = %step.name, %error, "the step failed and is tried again");

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kit::{Gateway, Host, Name, Result, Sentinel, Trigger};
+use serde_json::json;
 use time::OffsetDateTime;
 
 use crate::memory;
-use crate::tick::{Awake, wake};
+use crate::tick::{Awake, Ticked};
 
 /// How often is looked whether a Sentinel is due; also how soon a new file is seen.
 const LOOK: Duration = Duration::from_secs(30);
@@ -26,7 +27,7 @@ pub(crate) async fn run(awake: Arc<Awake>, host: Host) {
         }
         for sentinel in shelf.sentinels {
             let Some(period) = period(&sentinel) else { continue };
-            if let Err(error) = turn(&awake, host.gateway(), &sentinel, period, &mut turns).await {
+            if let Err(error) = turn(host.gateway(), &sentinel.name, period, &mut turns).await {
                 tracing::error!(sentinel = %sentinel.name, "its turn failed: {error}");
             }
         }
@@ -40,31 +41,28 @@ fn period(sentinel: &Sentinel) -> Option<Duration> {
     })
 }
 
-/// Wakes `sentinel` if it is due. `turns` spares the store: it is asked only when a turn may be due.
-async fn turn(
-    awake: &Awake,
-    gateway: &Gateway,
-    sentinel: &Sentinel,
-    period: Duration,
-    turns: &mut HashMap<Name, i64>,
-) -> Result<()> {
-    let (name, now) = (&sentinel.name, OffsetDateTime::now_utc());
+/// Wakes the Sentinel `name` if it is due. `turns` spares the store: it is asked only when a turn may be due.
+///
+/// It is woken by a call of our own tool: so all it does is one run, which the gateway holds and writes down like any
+/// other, and a tick that is under way is not disturbed.
+async fn turn(gateway: &Gateway, name: &Name, period: Duration, turns: &mut HashMap<Name, i64>) -> Result<()> {
+    let now = OffsetDateTime::now_utc();
     let due = |last: i64| is_due(last, period, now.unix_timestamp());
     if turns.get(name).is_some_and(|last| !due(*last)) {
         return Ok(());
     }
-    let last = memory::last_turn(gateway, name).await?;
-    turns.insert(name.clone(), last.filter(|last| !due(*last)).unwrap_or_else(|| now.unix_timestamp()));
-    match last {
+    match memory::last_turn(gateway, name).await? {
         // A Sentinel that is new has its first turn a period from now, also if the system is started anew meanwhile.
         None => memory::take_turn(gateway, name, now).await,
         Some(last) if due(last) => {
-            let _turn = awake.turn.lock().await;
-            let ticked = wake(gateway, sentinel, now).await?;
+            let ticked: Ticked = gateway.tool("awake.tick", &json!({"sentinel": name})).await?;
             tracing::info!(sentinel = %name, triggered = ticked.triggered, "{}", ticked.reason);
             Ok(())
         }
-        Some(_) => Ok(()),
+        Some(last) => {
+            turns.insert(name.clone(), last);
+            Ok(())
+        }
     }
 }
 

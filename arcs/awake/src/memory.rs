@@ -14,7 +14,7 @@ use time::format_description::well_known::Rfc3339;
 
 use crate::act::Done;
 use crate::topic::slug;
-use crate::world::{World, ask};
+use crate::world::{Tools, ask};
 
 /// How long the list of runs goes back.
 const RUNS_KEPT_S: u32 = 90 * 86_400;
@@ -37,7 +37,7 @@ struct Entry {
 ///
 /// # Errors
 /// The store cannot be read.
-pub(crate) async fn covered(world: &impl World, sentinel: &Name) -> Result<Vec<String>> {
+pub(crate) async fn covered(store: &impl Tools, sentinel: &Name) -> Result<Vec<String>> {
     let mut topics = Vec::new();
     let mut after: Option<String> = None;
     for _ in 0..PAGES {
@@ -45,7 +45,7 @@ pub(crate) async fn covered(world: &impl World, sentinel: &Name) -> Result<Vec<S
         if let Some(after) = after {
             arguments["after"] = after.into();
         }
-        let page: Listing = ask(world, "kv.list", &arguments).await?;
+        let page: Listing = ask(store, "kv.list", &arguments).await?;
         topics.extend(page.entries.iter().filter_map(|entry| entry.value.get("topic")?.as_str().map(str::to_owned)));
         after = page.next;
         if after.is_none() {
@@ -60,7 +60,7 @@ pub(crate) async fn covered(world: &impl World, sentinel: &Name) -> Result<Vec<S
 /// # Errors
 /// The store cannot be written.
 pub(crate) async fn remember(
-    world: &impl World,
+    store: &impl Tools,
     sentinel: &Name,
     topic: &str,
     done: &Done,
@@ -70,8 +70,8 @@ pub(crate) async fn remember(
     let result = json!({"topic": topic, "sentinel": sentinel, "at": at, "action": done.action, "result": done.details});
     let run = json!({"sentinel": sentinel, "topic": topic, "action": done.action});
     let topic = json!({"key": format!("awake:topic:{sentinel}:{}", slug(topic)), "value": result});
-    world.call("kv.set", &topic).await?;
-    world.call("kv.set", &json!({"key": format!("awake:last_run:{at}"), "value": run, "ttl_s": RUNS_KEPT_S})).await?;
+    store.call("kv.set", &topic).await?;
+    store.call("kv.set", &json!({"key": format!("awake:last_run:{at}"), "value": run, "ttl_s": RUNS_KEPT_S})).await?;
     Ok(())
 }
 
@@ -79,8 +79,8 @@ pub(crate) async fn remember(
 ///
 /// # Errors
 /// The store cannot be read.
-pub(crate) async fn last_turn(world: &impl World, sentinel: &Name) -> Result<Option<i64>> {
-    let value = world.call("kv.get", &json!({"key": format!("awake:clock:{sentinel}")})).await?;
+pub(crate) async fn last_turn(store: &impl Tools, sentinel: &Name) -> Result<Option<i64>> {
+    let value = store.call("kv.get", &json!({"key": format!("awake:clock:{sentinel}")})).await?;
     Ok(value.as_i64())
 }
 
@@ -88,7 +88,7 @@ pub(crate) async fn last_turn(world: &impl World, sentinel: &Name) -> Result<Opt
 ///
 /// # Errors
 /// The store cannot be written.
-pub(crate) async fn take_turn(world: &impl World, sentinel: &Name, now: OffsetDateTime) -> Result<()> {
+pub(crate) async fn take_turn(store: &impl Tools, sentinel: &Name, now: OffsetDateTime) -> Result<()> {
     let turn = json!({"key": format!("awake:clock:{sentinel}"), "value": now.unix_timestamp()});
-    world.call("kv.set", &turn).await.map(drop)
+    store.call("kv.set", &turn).await.map(drop)
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::path::Path;
 
-use kit::{Quest, Sentinel};
+use kit::{Error, Quest, Result, Sentinel};
 
 use crate::act;
 
@@ -34,6 +34,19 @@ impl Shelf {
             }
         }
         shelf
+    }
+
+    /// The Sentinel called `name`.
+    ///
+    /// # Errors
+    /// There is none; says which there are, and what is wrong with files that cannot be read.
+    pub(crate) fn find(&self, name: &str) -> Result<&Sentinel> {
+        self.sentinels.iter().find(|sentinel| sentinel.name.as_str() == name).ok_or_else(|| {
+            let names: Vec<&str> = self.sentinels.iter().map(|sentinel| sentinel.name.as_str()).collect();
+            let known = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+            let broken = self.broken.iter().map(|problems| format!("\n{problems}")).collect::<String>();
+            Error::invalid("/sentinel", format!("there is no Sentinel {name:?}. There are: {known}{broken}"))
+        })
     }
 
     /// Writes to the log what is wrong.
@@ -67,7 +80,7 @@ impl Shelf {
 }
 
 /// The Sentinel in a file; `None` where it is a Quest, which lies in the same folder.
-fn read(file: &str, source: &str) -> Result<Option<Sentinel>, String> {
+fn read(file: &str, source: &str) -> std::result::Result<Option<Sentinel>, String> {
     let sentinel = match Sentinel::parse(file, source) {
         Ok(sentinel) => sentinel,
         Err(_) if Quest::parse(file, source).is_ok() => return Ok(None),

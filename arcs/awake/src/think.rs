@@ -5,7 +5,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::topic::Subject;
-use crate::world::{World, ask};
+use crate::world::{Tools, ask};
 
 /// How many topics are asked for, to choose the best one.
 const CANDIDATES: usize = 4;
@@ -64,7 +64,7 @@ struct Answer {
 ///
 /// # Errors
 /// The model cannot be asked.
-pub(crate) async fn think(world: &impl World, sentinel: &Sentinel, covered: &[String], seed: u32) -> Result<Thought> {
+pub(crate) async fn think(tools: &impl Tools, sentinel: &Sentinel, covered: &[String], seed: u32) -> Result<Thought> {
     let subject = Subject::new(&sentinel.think);
     let mut best: Option<(i64, String)> = None;
     let (mut usable, mut old) = (0, 0);
@@ -73,7 +73,7 @@ pub(crate) async fn think(world: &impl World, sentinel: &Sentinel, covered: &[St
         if (attempt >= CANDIDATES && best.is_some()) || failures.len() >= FAILURES {
             break;
         }
-        let topic = match propose(world, sentinel, covered.len() + attempt, seed).await {
+        let topic = match propose(tools, sentinel, covered.len() + attempt, seed).await {
             Ok(answer) => subject.read(&answer).map_err(|why| tracing::debug!(answer, "the answer {why}")),
             // A model that is gone for a moment is asked again.
             Err(error) if matches!(error.code(), code::MODEL | code::INTERNAL) => {
@@ -123,9 +123,9 @@ fn no_topic(sentinel: &Sentinel) -> Error {
     Error::new(message).with_code(code::MODEL)
 }
 
-async fn propose(world: &impl World, sentinel: &Sentinel, turn: usize, seed: u32) -> Result<String> {
+async fn propose(tools: &impl Tools, sentinel: &Sentinel, turn: usize, seed: u32) -> Result<String> {
     let beginning = BEGINNINGS.get(turn % BEGINNINGS.len()).copied().unwrap_or_default();
-    let completion: Completion = ask(world, "llm.chat", &question(sentinel, beginning, seed)).await?;
+    let completion: Completion = ask(tools, "llm.chat", &question(sentinel, beginning, seed)).await?;
     match completion.choices.into_iter().next() {
         Some(choice) => Ok(choice.message.parsed.topic),
         None => Err(Error::new("llm.chat answered without a choice").with_code(code::MODEL)),

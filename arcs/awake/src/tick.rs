@@ -10,7 +10,7 @@ use serde_json::Value;
 use time::OffsetDateTime;
 use tokio::sync::Mutex;
 
-use crate::act::act;
+use crate::act::{Failed, act};
 use crate::memory;
 use crate::shelf::Shelf;
 use crate::think::{Thought, think};
@@ -23,15 +23,21 @@ const SEED_STEP: u32 = 1000;
 pub(crate) struct Awake {
     quests: PathBuf,
     /// Held while a Sentinel is awake: one at a time.
-    pub(crate) turn: Mutex<()>,
+    turn: Mutex<()>,
 }
 
-/// `tick` has no arguments.
+/// The arguments of `tick`.
 #[derive(Deserialize, JsonSchema)]
-pub(crate) struct Tick {}
+pub(crate) struct Tick {
+    /// The Sentinel to wake, whatever it is woken by. Unless it is named, the one that has waited longest among those
+    /// that a tick wakes.
+    #[serde(default)]
+    #[schemars(length(min = 1, max = 64))]
+    sentinel: Option<String>,
+}
 
 /// What a tick did.
-#[derive(Debug, PartialEq, Serialize, JsonSchema)]
+#[derive(Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct Ticked {
     /// Whether a Sentinel acted.
     pub(crate) triggered: bool,
@@ -67,20 +73,26 @@ impl Awake {
 ///
 /// # Errors
 /// What the Sentinel tried failed, or no Sentinel can be read.
-pub(crate) async fn tick(awake: Shared<Arc<Awake>>, call: Call, _args: Tick) -> Result<Ticked> {
-    run(&awake, &call, OffsetDateTime::now_utc()).await
+pub(crate) async fn tick(awake: Shared<Arc<Awake>>, call: Call, args: Tick) -> Result<Ticked> {
+    run(&awake, &call, args.sentinel.as_deref(), OffsetDateTime::now_utc()).await
 }
 
-/// Wakes the Sentinel that has waited longest among those that a tick wakes, or else the next one.
-pub(crate) async fn run(awake: &Awake, world: &impl World, now: OffsetDateTime) -> Result<Ticked> {
+/// Wakes the Sentinel that is `named`, or the one that has waited longest among those that a tick wakes, or else the
+/// next one.
+pub(crate) async fn run(awake: &Awake, world: &impl World, named: Option<&str>, now: OffsetDateTime) -> Result<Ticked> {
     let Ok(_turn) = awake.turn.try_lock() else {
         return Ok(Ticked::nothing("a tick is already running".to_owned()));
     };
     let shelf = awake.shelf();
     shelf.log_broken();
+    if let Some(named) = named {
+        return wake(world, shelf.find(named)?, now).await;
+    }
     let mut waking = Vec::new();
     for sentinel in shelf.sentinels.iter().filter(|sentinel| sentinel.triggers.contains(&Trigger::Tick)) {
-        waking.push((memory::last_turn(world, &sentinel.name).await?, sentinel));
+        let last = memory::last_turn(world.store(), &sentinel.name).await?;
+        // A turn in the future was taken by a clock that was wrong.
+        waking.push((last.filter(|last| *last <= now.unix_timestamp()), sentinel));
     }
     if waking.is_empty() && !shelf.broken.is_empty() {
         return Err(Error::new(format!("no Sentinel can be woken:\n{}", shelf.broken.join("\n"))));
@@ -102,14 +114,14 @@ pub(crate) async fn run(awake: &Awake, world: &impl World, now: OffsetDateTime) 
 /// One turn of a Sentinel: it thinks, acts and remembers.
 pub(crate) async fn wake(world: &impl World, sentinel: &Sentinel, now: OffsetDateTime) -> Result<Ticked> {
     let name = &sentinel.name;
+    memory::take_turn(world.store(), name, now).await?;
     if sentinel.autonomy == Autonomy::Ask {
         return Ok(Ticked::nothing(format!(
             "{name} asks before each step, and nobody can be asked yet: give it autonomy = \"guarded\" or \"full\""
         )));
     }
-    memory::take_turn(world, name, now).await?;
     world.progress(format!("think {:?}", sentinel.think)).await;
-    let mut covered = memory::covered(world, name).await?;
+    let mut covered = memory::covered(world.store(), name).await?;
     let mut seed = now.nanosecond();
     let mut failed = None;
     let (topic, reason, done) = loop {
@@ -120,17 +132,18 @@ pub(crate) async fn wake(world: &impl World, sentinel: &Sentinel, now: OffsetDat
         world.progress(format!("think {topic:?}")).await;
         match act(world, sentinel, &topic, &now.date().to_string()).await {
             Ok(done) => break (topic, reason, done),
-            // A small model may have nothing to say on one topic and enough on the next; once, as it costs minutes.
-            Err(error) if error.code() == code::MODEL && failed.is_none() => {
+            // A small model may have nothing to say on one topic and enough on the next; once, as it costs minutes, and
+            // only while nothing is done yet.
+            Err(Failed { error, done: 0 }) if error.code() == code::MODEL && failed.is_none() => {
                 tracing::warn!("given up, and another topic is thought of: {error}");
                 covered.push(topic);
                 seed = seed.wrapping_add(SEED_STEP);
                 failed = Some(error);
             }
-            Err(error) => return Err(error),
+            Err(Failed { error, .. }) => return Err(error),
         }
     };
-    let remembered = memory::remember(world, name, &topic, &done, now).await;
+    let remembered = memory::remember(world.store(), name, &topic, &done, now).await;
     world.progress(summary(&done.action, &done.details)).await;
     Ok(Ticked {
         triggered: true,

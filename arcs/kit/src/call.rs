@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use futures_util::future::BoxFuture;
 use rmcp::model::{MetaObject, NotificationMetaObject, ProgressNotificationParam, ProgressToken, RequestMetaObject};
 use rmcp::{Peer, RoleServer};
 use serde::Serialize;
@@ -34,6 +35,13 @@ impl Call {
     #[must_use]
     pub fn caller(&self) -> &Caller {
         &self.caller
+    }
+
+    /// The way to other tools in runs of their own. What comes back by it is no part of this call's run and must not go
+    /// into what the run does: it is for an Arc's own bookkeeping.
+    #[must_use]
+    pub fn gateway(&self) -> &Gateway {
+        &self.gateway
     }
 
     /// Calls another tool in the same run and reads its result as `T`. Dropping the future cancels the call.
@@ -91,7 +99,12 @@ impl Call {
         self.relay(Progress { message: piece.into(), part: None, is_stream: true }).await;
     }
 
-    async fn relay(&self, progress: Progress) {
+    /// Boxed for the reason that [`run`](crate::run) has.
+    fn relay(&self, progress: Progress) -> BoxFuture<'_, ()> {
+        Box::pin(self.notify(progress))
+    }
+
+    async fn notify(&self, progress: Progress) {
         let Some(token) = self.token.clone() else { return };
         // MCP wants a number that grows with every notification; stages that count use it as the part done.
         let sent = self.sent.fetch_add(1, Ordering::Relaxed) + 1;

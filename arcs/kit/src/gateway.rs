@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use futures_util::future::BoxFuture;
 use rmcp::model::{
     CallToolRequest, CallToolRequestParams, CallToolResult, ClientCapabilities, ClientConfig, Implementation,
     MetaObject, ProgressNotificationParam, ProgressToken, ProtocolVersion, RequestMetaObject, ServerResult,
@@ -64,17 +65,32 @@ impl Gateway {
         run: Option<&RunId>,
         on_progress: impl Fn(Progress) + Send + Sync + 'static,
     ) -> Result<T> {
-        let request = CallToolRequest::new(params(tool, arguments, run)?);
-        let peer = self.peer().await?;
-        let handle = peer
-            .send_cancellable_request(request.into(), PeerRequestOptions::no_options())
-            .await
-            .map_err(|error| failed(tool, error))?;
-        let answer = Pending::new(handle, self.watchers.clone(), Arc::new(on_progress)).answer().await;
-        match answer.map_err(|error| failed(tool, error))? {
-            ServerResult::CallToolResult(result) => read(tool, result),
-            _ => Err(Error::new(format!("{tool} did not answer with a tool's result"))),
-        }
+        let request = CallToolRequest::new(params(tool, serde_json::to_value(arguments), run)?);
+        let value = self.exchange(tool, request, Arc::new(on_progress)).await?;
+        serde_path_to_error::deserialize(value).map_err(|error| {
+            Error::new(format!("{tool} answered something unexpected at {}", error.path())).caused_by(error)
+        })
+    }
+
+    /// Boxed for the reason that [`run`](crate::run) has.
+    fn exchange<'g>(
+        &'g self,
+        tool: &'g str,
+        request: CallToolRequest,
+        watcher: Watcher,
+    ) -> BoxFuture<'g, Result<Value>> {
+        Box::pin(async move {
+            let peer = self.peer().await?;
+            let handle = peer
+                .send_cancellable_request(request.into(), PeerRequestOptions::no_options())
+                .await
+                .map_err(|error| failed(tool, error))?;
+            let answer = Pending::new(handle, self.watchers.clone(), watcher).answer().await;
+            match answer.map_err(|error| failed(tool, error))? {
+                ServerResult::CallToolResult(result) => value(tool, &result),
+                _ => Err(Error::new(format!("{tool} did not answer with a tool's result"))),
+            }
+        })
     }
 
     /// The connection, made anew where there is none or the last one has ended.
@@ -96,9 +112,9 @@ impl Gateway {
     }
 }
 
-fn params(tool: &str, arguments: &impl Serialize, run: Option<&RunId>) -> Result<CallToolRequestParams> {
+fn params(tool: &str, arguments: serde_json::Result<Value>, run: Option<&RunId>) -> Result<CallToolRequestParams> {
     let mut params = CallToolRequestParams::new(tool.to_owned());
-    params.arguments = match serde_json::to_value(arguments) {
+    params.arguments = match arguments {
         Ok(Value::Object(arguments)) => Some(arguments),
         Ok(_) => return Err(Error::new(format!("the arguments of {tool} must be an object"))),
         Err(error) => return Err(Error::new(format!("the arguments of {tool} cannot be written")).caused_by(error)),
@@ -120,7 +136,8 @@ fn failed(tool: &str, error: ServiceError) -> Error {
     }
 }
 
-fn read<T: DeserializeOwned>(tool: &str, result: CallToolResult) -> Result<T> {
+/// What a tool answered, as it stands in its structured content or in its text.
+fn value(tool: &str, result: &CallToolResult) -> Result<Value> {
     let text = || result.content.iter().find_map(|block| block.as_text()).map(|text| text.text.clone());
     if result.is_error == Some(true) {
         let failure = result.meta.as_ref().and_then(|meta| meta.get(FAILURE_KEY)).cloned();
@@ -129,12 +146,9 @@ fn read<T: DeserializeOwned>(tool: &str, result: CallToolResult) -> Result<T> {
             None => Error::new(text().unwrap_or_else(|| format!("{tool} failed and does not say why"))),
         });
     }
-    let value = match result.structured_content.clone() {
+    Ok(match result.structured_content.clone() {
         Some(value) => value,
         None => text().map_or(Value::Null, |text| serde_json::from_str(&text).unwrap_or(Value::String(text))),
-    };
-    serde_path_to_error::deserialize(value).map_err(|error| {
-        Error::new(format!("{tool} answered something unexpected at {}", error.path())).caused_by(error)
     })
 }
 

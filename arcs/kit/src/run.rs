@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use rmcp::model::CustomNotification;
 use rmcp::{Peer, RoleServer, ServiceExt};
 use spec::caller::DRAINING;
@@ -65,11 +66,17 @@ where
         let listener = UnixListener::from_std(listener)?;
         let host = Host::from_environment(inherited, version)?;
         let tools = build(host.clone()).await?.into_tools();
-        serve(&listener, &host, &Handler::new(host.clone(), version, tools)).await
+        serve(listener, host.clone(), Handler::new(host, version, tools)).await
     })
 }
 
-async fn serve(listener: &UnixListener, host: &Host, handler: &Handler) -> Result<(), StartError> {
+/// Boxed, as all that reaches into `rmcp`: rustc compiles the body of an async function where it is polled, so each Arc
+/// would compile the whole protocol anew.
+fn serve(listener: UnixListener, host: Host, handler: Handler) -> BoxFuture<'static, Result<(), StartError>> {
+    Box::pin(async move { accept(&listener, &host, &handler).await })
+}
+
+async fn accept(listener: &UnixListener, host: &Host, handler: &Handler) -> Result<(), StartError> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut connections = JoinSet::new();
     let drain = CancellationToken::new();

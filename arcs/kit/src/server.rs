@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
+use jsonschema::ValidationError;
+use jsonschema::error::ValidationErrorKind;
 use rmcp::model::{JsonObject, Tool};
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema};
@@ -83,12 +85,25 @@ impl Offered {
 
     /// Checks the arguments against the schema, then calls the tool.
     pub(crate) async fn call(&self, call: Call, arguments: Value) -> Result<Value> {
-        let problems: Vec<ArgumentProblem> = self
-            .arguments
-            .iter_errors(&arguments)
-            .map(|error| ArgumentProblem { path: error.instance_path().to_string(), message: error.to_string() })
-            .collect();
-        if problems.is_empty() { (self.run)(call, arguments).await } else { Err(Error::invalid_all(problems)) }
+        let found: Vec<ArgumentProblem> =
+            self.arguments.iter_errors(&arguments).flat_map(|error| problems(&error)).collect();
+        if found.is_empty() { (self.run)(call, arguments).await } else { Err(Error::invalid_all(found)) }
+    }
+}
+
+/// What is wrong, each with the path of the argument that it is about, also where that is missing or too many.
+fn problems(error: &ValidationError<'_>) -> Vec<ArgumentProblem> {
+    let within = |key: &str| format!("{}/{}", error.instance_path(), key.replace('~', "~0").replace('/', "~1"));
+    match error.kind() {
+        ValidationErrorKind::Required { property } => {
+            let path = property.as_str().map_or_else(String::new, within);
+            vec![ArgumentProblem { path, message: error.to_string() }]
+        }
+        ValidationErrorKind::AdditionalProperties { unexpected } => {
+            let told = |key: &String| ArgumentProblem { path: within(key), message: format!("'{key}' was unexpected") };
+            unexpected.iter().map(told).collect()
+        }
+        _ => vec![ArgumentProblem { path: error.instance_path().to_string(), message: error.to_string() }],
     }
 }
 

@@ -3,10 +3,11 @@
 use futures_util::future::join_all;
 use kit::{Error, Result};
 
-use crate::backend::Backend;
+use crate::backend::{Backend, Listed};
 use crate::failure::Failure;
 use crate::request::Request;
 use crate::router::Router;
+use crate::settings::Kind;
 
 /// A backend that may answer, and the model that it is to use.
 pub(crate) struct Candidate<'r> {
@@ -16,15 +17,25 @@ pub(crate) struct Candidate<'r> {
 }
 
 impl Candidate<'_> {
-    /// The model's name, asked for where nobody names one.
-    pub(crate) async fn model(&self, router: &Router) -> std::result::Result<String, Failure> {
-        if let Some(model) = &self.model {
-            return Ok(model.clone());
+    /// The model's name, asked for where nobody names one. For what `is_private`, none that only seems to be on this
+    /// machine: an Ollama passes some on to its maker's.
+    pub(crate) async fn model(&self, router: &Router, is_private: bool) -> std::result::Result<String, Failure> {
+        match &self.model {
+            Some(model) if !is_private || self.backend.settings.kind != Kind::Ollama => return Ok(model.clone()),
+            _ => {}
         }
         let models = self.backend.models(router.patience.list).await?;
+        if let Some(model) = &self.model {
+            let is_elsewhere = models.iter().any(|listed| is_model(&listed.name, model) && listed.is_elsewhere);
+            return if is_elsewhere { Err(Failure::Private) } else { Ok(model.clone()) };
+        }
         let none =
             || Failure::NoModel { words: "it has none at all; with Ollama: `ollama pull qwen2.5:0.5b`".to_owned() };
-        models.into_iter().next().ok_or_else(none)
+        // One on this machine is preferred, whatever is asked.
+        match models.into_iter().min_by_key(|listed| listed.is_elsewhere).ok_or_else(none)? {
+            Listed { is_elsewhere: true, .. } if is_private => Err(Failure::Private),
+            listed => Ok(listed.name),
+        }
     }
 }
 
@@ -60,9 +71,9 @@ pub(crate) async fn candidates<'r>(router: &'r Router, request: &Request) -> Res
 async fn listing<'r>(router: &Router, all: &[&'r Backend], model: &str) -> Result<Vec<&'r Backend>> {
     let lists = join_all(all.iter().map(|backend| backend.models(router.patience.list))).await;
     let mut known: Vec<String> = all.iter().filter_map(|backend| backend.settings.model.clone()).collect();
-    known.extend(lists.iter().flatten().flatten().cloned());
-    let has = |list: &std::result::Result<Vec<String>, Failure>| {
-        list.as_ref().is_ok_and(|names| names.iter().any(|name| is_model(name, model)))
+    known.extend(lists.iter().flatten().flatten().map(|listed| listed.name.clone()));
+    let has = |list: &std::result::Result<Vec<Listed>, Failure>| {
+        list.as_ref().is_ok_and(|all| all.iter().any(|listed| is_model(&listed.name, model)))
     };
     let having: Vec<&Backend> =
         all.iter().copied().zip(&lists).filter(|(_, list)| has(list)).map(|(backend, _)| backend).collect();

@@ -95,7 +95,7 @@ impl Router {
         let mut telling = Telling::new(watcher, request.form.is_none());
         for (index, candidate) in open.iter().enumerate() {
             let bounds = Bounds { patience: self.patience, deadline, is_last: index + 1 == open.len() };
-            match self.answered(candidate, &request, &bounds, &mut telling).await {
+            match self.answered(candidate, &request, is_private, &bounds, &mut telling).await {
                 Ok(completion) => return Ok(completion),
                 Err(failure) => {
                     tracing::warn!(purpose = request.purpose.word(), "{candidate}: {failure}");
@@ -122,11 +122,12 @@ impl Router {
         &self,
         candidate: &Candidate<'_>,
         request: &Request,
+        is_private: bool,
         bounds: &Bounds,
         telling: &mut Telling<'_, W>,
     ) -> std::result::Result<Completion, Failure> {
         let started = Instant::now();
-        let model = candidate.model(self).await?;
+        let model = candidate.model(self, is_private).await?;
         let answer = answer(candidate, &model, request, bounds, telling).await?;
         let tokens = answer.usage.unwrap_or_default();
         tracing::info!(
@@ -163,13 +164,13 @@ impl Router {
             (named, Err(failure)) => (named, Some(failure.to_string())),
             // llama.cpp's server lists its one model by its file's path, and takes every name for it.
             (Some(named), Ok(_)) if backend.settings.kind == Kind::OpenAi => (Some(named), None),
-            (Some(named), Ok(names)) => {
-                let is_there = names.iter().any(|name| is_model(name, &named));
+            (Some(named), Ok(all)) => {
+                let is_there = all.iter().any(|listed| is_model(&listed.name, &named));
                 let error = (!is_there).then(|| format!("the backend does not have {named}"));
                 (Some(named), error)
             }
-            (None, Ok(names)) => match names.into_iter().next() {
-                Some(first) => (Some(first), None),
+            (None, Ok(all)) => match all.into_iter().min_by_key(|listed| listed.is_elsewhere) {
+                Some(first) => (Some(first.name), None),
                 None => (None, Some("the backend has no model".to_owned())),
             },
         };

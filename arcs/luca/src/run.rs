@@ -1,11 +1,13 @@
 //! `luca-run`: one call, its result on the standard output.
 
-use std::io::{IsTerminal, Read, Write};
+use std::io::{BufRead, IsTerminal, Read, Write};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
 use serde_json::Value;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 
 use crate::address::{Address, Surroundings, candidates};
 use crate::arguments::request;
@@ -78,15 +80,19 @@ pub fn run(options: RunOptions) -> ExitCode {
 async fn work(options: RunOptions) -> Result<Value, Error> {
     let mut patience = Patience::new(options.timeout)?;
     let given = match options.arguments.as_slice() {
-        [] if !std::io::stdin().is_terminal() => standard_input(&mut patience, options.quiet).await?,
-        [dash] if dash == "-" => match standard_input(&mut patience, options.quiet).await? {
+        [] if !std::io::stdin().is_terminal() => None,
+        [dash] if dash == "-" => match patience.wait("the standard input", StandardInput::read().rest()).await? {
             Given::Nothing => return Err(Error::Usage("the standard input is empty: JSON was expected there".into())),
-            given => given,
+            given => Some(given),
         },
-        _ => Given::from_arguments(options.arguments)?,
+        _ => Some(Given::from_arguments(options.arguments)?),
     };
     let addresses = candidates(options.gateway.as_ref(), &Surroundings::of_this_process())?;
     let client = patience.wait("the gateway", Client::connect(&addresses, "luca-run")).await?;
+    let given = match given {
+        Some(given) => given,
+        None => piped(&client, &options.method, options.quiet, &mut patience).await?,
+    };
     call(&client, &options.method, given, options.quiet, &mut patience).await
 }
 
@@ -118,35 +124,63 @@ async fn call(
 
 /// The largest JSON that is taken from the standard input, that of the gateway's own frames being below it.
 const INPUT_MAX: u64 = 64 << 20;
-/// When nothing has come by then, the user is told what is waited for.
+/// When nothing has come by then, nothing may ever come.
 const INPUT_SILENCE: Duration = Duration::from_secs(2);
 
-/// JSON from the standard input, [`Given::Nothing`] where that is empty.
-async fn standard_input(patience: &mut Patience, is_quiet: bool) -> Result<Given, Error> {
-    let read = tokio::task::spawn_blocking(|| {
-        let mut text = String::new();
-        std::io::stdin().lock().take(INPUT_MAX).read_to_string(&mut text).map(|_| text)
-    });
-    let reading = async {
-        let read = read.await.unwrap_or_else(|stopped| Err(std::io::Error::other(stopped)));
+/// What comes on the standard input where nothing else was given. Who runs us may leave it open and never write to it:
+/// a tool that needs no arguments does not wait for them for ever.
+async fn piped(client: &Client, method: &str, is_quiet: bool, patience: &mut Patience) -> Result<Given, Error> {
+    let mut input = StandardInput::read();
+    let silence = async {
+        tokio::select! {
+            () = input.begins() => Ok(false),
+            () = tokio::time::sleep(INPUT_SILENCE) => Ok(true),
+        }
+    };
+    if patience.wait("the standard input", silence).await? {
+        let catalogue = patience.wait("tools/list", client.catalogue()).await?;
+        let tool = catalogue.get(method.strip_prefix("mcp.").unwrap_or(method));
+        if !tool.is_some_and(|tool| tool.arguments.iter().any(|argument| argument.required)) {
+            return Ok(Given::Nothing);
+        }
+        if !is_quiet {
+            complain("reading the arguments from the standard input");
+        }
+    }
+    patience.wait("the standard input", input.rest()).await
+}
+
+/// The standard input, read in a thread of its own: nothing else can read it without blocking.
+struct StandardInput {
+    begun: oneshot::Receiver<()>,
+    text: JoinHandle<std::io::Result<String>>,
+}
+
+impl StandardInput {
+    fn read() -> Self {
+        let (sender, begun) = oneshot::channel();
+        let text = tokio::task::spawn_blocking(|| {
+            let mut input = std::io::stdin().lock();
+            input.fill_buf()?;
+            let _ = sender.send(());
+            let mut text = String::new();
+            input.take(INPUT_MAX).read_to_string(&mut text)?;
+            Ok(text)
+        });
+        Self { begun, text }
+    }
+
+    /// Waits for its first byte, its end or its failure.
+    async fn begins(&mut self) {
+        let _ = (&mut self.begun).await;
+    }
+
+    /// All of it as JSON, [`Given::Nothing`] where that is empty.
+    async fn rest(self) -> Result<Given, Error> {
+        let read = self.text.await.unwrap_or_else(|stopped| Err(std::io::Error::other(stopped)));
         let text = read.map_err(|source| Error::Io { what: "the standard input cannot be read", source })?;
         if text.trim().is_empty() { Ok(Given::Nothing) } else { words::json(&text).map(Given::Json) }
-    };
-    let told = async {
-        tokio::time::sleep(INPUT_SILENCE).await;
-        if !is_quiet {
-            complain("reading the arguments from the standard input (give [] for none)");
-        }
-        std::future::pending().await
-    };
-    patience
-        .wait("the standard input", async {
-            tokio::select! {
-                given = reading => given,
-                given = told => given,
-            }
-        })
-        .await
+    }
 }
 
 fn print(value: &Value, as_json: bool) -> Result<(), Error> {

@@ -105,7 +105,7 @@ pub(crate) async fn write<M: Model>(
     outline: &Outline,
     turn: Turn,
 ) -> Result<Body> {
-    let mut gate = Gate::new(topic);
+    let mut gate = Gate::new(&format!("{} {topic}", prompts.keyword()));
     gate.remember(&outline.description);
     let mut body = Body { sections: Vec::new(), questions: Vec::new() };
     let mut words = 0;

@@ -126,7 +126,10 @@ impl Sites {
         let flags = if place.exists() { RenameFlags::EXCHANGE } else { RenameFlags::NOREPLACE };
         renameat_with(CWD, &draft.path, CWD, &place, flags)
             .map_err(|error| disk("put the new site in the place of", &place)(error.into()))?;
-        sync(&self.folder)?;
+        // It is there now: that a power cut might still take it away makes no failure of it, which would be tried again.
+        if let Err(error) = sync(&self.folder) {
+            tracing::error!(%error, "the new site is there, but may not outlive a power cut");
+        }
         Ok(checks)
     }
 }

@@ -35,24 +35,27 @@ pub(crate) enum Fault {
     Few { found: usize, wanted: usize },
 }
 
-/// Words that only our examples bring in, one list for each of their subjects.
-const EXAMPLES: [&[&str]; 2] = [
-    &[
-        "slug",
-        "slugs",
-        "lettuce",
-        "lettuces",
-        "seedling",
-        "seedlings",
-        "copper",
-        "torchlight",
-        "garden",
-        "gardening",
-        "coffee",
-        "pellets",
-        "dog",
-    ],
-    &["dough", "sourdough", "loaf", "loaves", "bread", "flour", "crust", "oven", "bake", "baking", "fingernail"],
+/// The words by which a text of one of our examples is known.
+struct Example {
+    /// One of them is enough.
+    telling: &'static [&'static str],
+    /// Two of them are needed: any of them may stand in a text about something else.
+    common: &'static [&'static str],
+    /// A topic with one of these, or of the others, may well be written about in the example's words.
+    related: &'static [&'static str],
+}
+
+const EXAMPLES: [Example; 2] = [
+    Example {
+        telling: &["slug", "slugs", "lettuce", "lettuces", "seedling", "seedlings", "torchlight", "pellets"],
+        common: &["copper", "garden", "gardening", "coffee", "dog", "soil", "beds"],
+        related: &["plant", "plants", "vegetable", "vegetables", "flowers", "farming", "dogs", "snails"],
+    },
+    Example {
+        telling: &["sourdough", "fingernail"],
+        common: &["dough", "loaf", "loaves", "bread", "flour", "crust", "oven", "bake", "baking"],
+        related: &["pizza", "cake", "cakes", "pastry", "cooking", "recipe", "recipes", "kitchen", "food", "baker"],
+    },
 ];
 
 /// What a model says when it talks about its task in place of doing it.
@@ -82,7 +85,8 @@ const LEAST_OWN: f64 = 0.85;
 /// Guards one page: knows its topic and what already stands there.
 #[derive(Clone)]
 pub(crate) struct Gate {
-    echoes: Vec<&'static str>,
+    /// Examples that have nothing to do with the topic.
+    foreign: Vec<&'static Example>,
     sentences: HashSet<Vec<String>>,
     runs: HashSet<Vec<String>>,
 }
@@ -91,9 +95,12 @@ impl Gate {
     /// A gate for a page about `topic`, which may be about what our examples are about.
     pub(crate) fn new(topic: &str) -> Self {
         let topic = words(topic);
-        let is_foreign = |example: &&&[&'static str]| !example.iter().any(|word| topic.iter().any(|own| own == word));
-        let echoes = EXAMPLES.iter().filter(is_foreign).flat_map(|example| example.iter().copied()).collect();
-        Self { echoes, sentences: HashSet::new(), runs: HashSet::new() }
+        let is_foreign = |example: &&Example| {
+            let mut own = [example.telling, example.common, example.related].into_iter().flatten();
+            !own.any(|word| topic.iter().any(|of_topic| of_topic == word))
+        };
+        let foreign = EXAMPLES.iter().filter(is_foreign).collect();
+        Self { foreign, sentences: HashSet::new(), runs: HashSet::new() }
     }
 
     /// Prose of at least `least` words: whole sentences that are not on the page yet.
@@ -154,7 +161,7 @@ impl Gate {
             return Err(Fault::Address);
         }
         let used = words(&text);
-        match self.echoes.iter().find(|echo| used.iter().any(|word| word == *echo)) {
+        match self.foreign.iter().find_map(|example| example.echo(&used)) {
             Some(echo) => Err(Fault::Echo(echo)),
             None => Ok(text),
         }
@@ -175,6 +182,15 @@ impl Gate {
         let all = all.len().max(1);
         let repeats = fraction(known, all) > MOST_KNOWN || (own.len() < all && fraction(own.len(), all) < LEAST_OWN);
         if repeats { Err(Fault::Repeats) } else { Ok(()) }
+    }
+}
+
+impl Example {
+    /// The word by which `used` are words of this example.
+    fn echo(&self, used: &[String]) -> Option<&'static str> {
+        let found =
+            |words: &'static [&'static str]| words.iter().filter(|word| used.iter().any(|own| own == *word)).copied();
+        found(self.telling).next().or_else(|| found(self.common).nth(1))
     }
 }
 
@@ -288,6 +304,10 @@ mod tests {
         let text = "Slugs eat young lettuce overnight, so water the beds in the morning and not in the evening.";
         assert_eq!(gate().prose(text, 5), Err(Fault::Echo("slugs")));
         assert!(Gate::new("Gardening for beginners").prose(text, 5).is_ok());
+        let dough = "Press the dough with a finger before you put it into the oven.";
+        assert_eq!(gate().prose(dough, 5), Err(Fault::Echo("oven")));
+        assert!(Gate::new("Pizza at home").prose(dough, 5).is_ok());
+        assert!(gate().prose("Buy your coins like a cup of coffee: small, and not every day.", 5).is_ok());
     }
 
     #[test]

@@ -59,8 +59,9 @@ pub(crate) struct Question {
 pub(crate) struct Completion {
     pub(crate) model: String,
     pub(crate) choices: Vec<Choice>,
+    /// Not every backend counts.
     #[serde(default)]
-    pub(crate) usage: Usage,
+    pub(crate) usage: Option<Usage>,
 }
 
 /// One answer of the model.
@@ -187,8 +188,9 @@ impl<'m, M: Model> Author<'m, M> {
             schema: &question.schema,
         };
         let completion = self.model.chat(&Request { messages: &question.messages, options }).await?;
-        self.usage.prompt_tokens += completion.usage.prompt_tokens;
-        self.usage.completion_tokens += completion.usage.completion_tokens;
+        let usage = completion.usage.unwrap_or_default();
+        self.usage.prompt_tokens += usage.prompt_tokens;
+        self.usage.completion_tokens += usage.completion_tokens;
         self.name = completion.model;
         let parsed = completion.choices.into_iter().next().map(|choice| choice.message.parsed).unwrap_or_default();
         serde_json::from_value(parsed).map_err(|error| {
@@ -210,4 +212,19 @@ impl<'m, M: Model> Author<'m, M> {
 /// Whether asking again is in vain: the call itself is wrong, not allowed or not paid for.
 fn is_final(error: &Error) -> bool {
     !matches!(error.code(), code::MODEL | code::INTERNAL)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_answer_that_nobody_counted_is_one_too() {
+        for usage in [json!(null), json!({"completion_tokens": 1})] {
+            let answer = json!({"model": "m", "choices": [], "usage": usage});
+            assert!(serde_json::from_value::<Completion>(answer).is_ok());
+        }
+    }
 }

@@ -103,7 +103,7 @@ pub(crate) async fn outline<M: Model>(
     topic: &str,
     taken: &[String],
 ) -> Result<Outline> {
-    let gate = Gate::new(topic);
+    let gate = Gate::new(&format!("{} {topic}", prompts.keyword()));
     let offered =
         author.candidates(&prompts.title(topic), TITLES, |answer: Titled| titled(&answer, &gate, taken)).await?;
     let best = offered.into_iter().max_by_key(|titled| score(titled, topic));

@@ -55,6 +55,11 @@ impl Prompts {
         Self { system, keyword: keyword.to_owned() }
     }
 
+    /// What the site is about.
+    pub(crate) fn keyword(&self) -> &str {
+        &self.keyword
+    }
+
     /// Titles for `count` articles about `keyword`.
     pub(crate) fn topics(&self, count: u8) -> Question {
         let kind = Kind {

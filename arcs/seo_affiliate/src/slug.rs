@@ -3,22 +3,30 @@
 /// The most bytes of a slug.
 const MOST: usize = 72;
 
+/// The bytes of a digest with the hyphen before it.
+const DIGEST: usize = 9;
+
 /// A title as a path segment: lower-case ASCII letters and digits with single hyphens between the words, 1 to 72 bytes.
-/// A title in a script that has no Latin form is named by a digest of its characters.
+/// Where it does not hold the whole title, which may be long or in another script, a digest of that tells it from others.
 pub(crate) fn slug(title: &str) -> String {
     let latin: String = title.chars().map(latin).collect();
+    let words: Vec<&str> = latin.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty()).collect();
+    let whole = words.join("-");
+    let is_told =
+        !whole.is_empty() && whole.len() <= MOST && !latin.chars().any(|c| c.is_alphanumeric() && !c.is_ascii());
+    if is_told {
+        return whole;
+    }
     let mut slug = String::new();
-    for word in latin.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty()) {
-        if slug.len() + 1 + word.len() > MOST && !slug.is_empty() {
+    for word in words {
+        if slug.len() + word.len() + 1 + DIGEST > MOST {
             break;
         }
-        if !slug.is_empty() {
-            slug.push('-');
-        }
-        slug.push_str(word.get(..MOST.min(word.len())).unwrap_or_default());
+        slug.push_str(word);
+        slug.push('-');
     }
-    let telling = slug.len() >= 3 || title.chars().count() < 3;
-    if telling && !slug.is_empty() { slug } else { format!("article-{:08x}", digest(title)) }
+    let name = if slug.is_empty() { "article-" } else { &slug };
+    format!("{name}{:08x}", digest(title))
 }
 
 /// Whether `text` could have come from [`slug`].
@@ -68,7 +76,10 @@ mod tests {
         assert_eq!(slug("How to Move Coins: Don't Panic!"), "how-to-move-coins-dont-panic");
         assert_eq!(slug("Où garder ses clés ? L’été, à Großenköln"), "ou-garder-ses-cles-lete-a-grossenkoeln");
         assert_eq!(slug("../../etc/passwd"), "etc-passwd");
-        assert_eq!(slug(&"word ".repeat(40)).len(), 69);
+        let long = slug(&"word ".repeat(40));
+        assert!(long.starts_with("word-word-") && long.len() <= MOST, "{long}");
+        assert_ne!(long, slug(&"word ".repeat(41)));
+        assert_ne!(slug(&"x".repeat(80)), slug(&"x".repeat(81)));
     }
 
     #[test]
@@ -76,6 +87,9 @@ mod tests {
         assert!(slug("暗号資産の保管").starts_with("article-") && is_slug(&slug("暗号資産の保管")));
         assert_ne!(slug("暗号資産の保管"), slug("財布の選び方"));
         assert!(slug("").starts_with("article-"));
+        assert!(slug("Bitcoinの保管方法").starts_with("bitcoin-"));
+        assert_ne!(slug("Bitcoinの保管方法"), slug("Bitcoinの買い方"));
+        assert_ne!(slug("Cách bảo quản"), slug("Cách bão quản"));
     }
 
     proptest::proptest! {

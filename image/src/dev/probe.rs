@@ -45,6 +45,9 @@ struct Tag {
     /// Absent in older versions.
     #[serde(default)]
     capabilities: Option<Vec<String>>,
+    /// Where a model of Ollama's cloud really is.
+    #[serde(default)]
+    remote_host: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -95,7 +98,9 @@ pub(crate) fn server(url: &Url) -> Result<Served, Failure> {
 fn ask_ollama(url: &Url) -> Result<Served, String> {
     let tags: Tags = ask(url, "/api/tags")?;
     let writes = |tag: &Tag| tag.capabilities.as_ref().is_none_or(|can| can.iter().any(|word| word == "completion"));
-    let model = tags.models.into_iter().find(writes).ok_or("has no model that writes: ollama pull NAME")?;
+    let is_here = |tag: &Tag| tag.remote_host.as_ref().is_none_or(String::is_empty) && !tag.name.ends_with("cloud");
+    let usable = |tag: &Tag| writes(tag) && is_here(tag);
+    let model = tags.models.into_iter().find(usable).ok_or("has no model of its own that writes: ollama pull NAME")?;
     Ok(Served { kind: Kind::Ollama, url: url.clone(), model: model.name })
 }
 
@@ -164,9 +169,13 @@ mod tests {
 
     #[test]
     fn ollama_without_a_model_is_of_no_use() {
-        let url = serve(&[("/api/tags", r#"{"models":[]}"#)]);
-        let why = ollama(Some(&url.to_string())).expect_err("nothing to use");
-        assert!(why.ends_with("has no model that writes: ollama pull NAME"), "{why}");
+        const CLOUD: &str =
+            r#"{"models":[{"name":"a:120b","remote_host":"https://ollama.com:443"},{"name":"b:1t-cloud"}]}"#;
+        for routes in [&[("/api/tags", r#"{"models":[]}"#)], &[("/api/tags", CLOUD)]] {
+            let url = serve(routes);
+            let why = ollama(Some(&url.to_string())).expect_err("nothing to use");
+            assert!(why.ends_with("has no model of its own that writes: ollama pull NAME"), "{why}");
+        }
     }
 
     #[test]

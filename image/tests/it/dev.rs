@@ -142,7 +142,7 @@ fn a_model_that_is_none_is_refused_before_anything_starts() {
 fn a_broken_configuration_is_shown_with_its_lines() {
     let bench = Workbench::new();
     fs::create_dir(bench.path("data")).expect("made");
-    fs::write(bench.path("data/llmbasedos.toml"), "[listen]\nsite = \"127.0.0.1:1\"\n[arc.kv]\n").expect("written");
+    fs::write(bench.path("data/llmbasedos.toml"), "[listen]\nsites = \"127.0.0.1:1\"\n[arc.kv]\n").expect("written");
     bench
         .run_dev(&["--no-model"])
         .expect_code(1)

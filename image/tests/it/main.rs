@@ -4,5 +4,7 @@ mod crate_graph;
 mod dev;
 mod e2e;
 mod kill;
+mod reload;
 mod site;
+mod system;
 mod workbench;

@@ -96,6 +96,7 @@ impl Supervisor {
         complaints.extend(more);
         let (catalogue, more) = library.look();
         complaints.extend(more);
+        complaints.extend(library::unknown_names(&config, &catalogue));
         let named: BTreeSet<Name> =
             catalogue.services.iter().flat_map(|service| service.manifest.listen.iter().cloned()).collect();
         let listeners = listeners::bind(&named, options.listen, &config)?;

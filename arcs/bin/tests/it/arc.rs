@@ -7,6 +7,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
 /// The program under test.
@@ -63,8 +64,7 @@ impl Arc {
 
     /// Asks the Arc to stop; answers how it ended and what it logged.
     pub(crate) fn stop(self) -> (ExitStatus, String) {
-        let sent = Command::new("/bin/kill").args(["-TERM", &self.child.id().to_string()]).status();
-        assert!(sent.expect("kill runs").success());
+        kill_process(Pid::from_child(&self.child), Signal::TERM).expect("it is there");
         self.end()
     }
 

@@ -18,7 +18,7 @@ fn manifest(name: &str) -> (PathBuf, Manifest) {
 
 #[test]
 fn every_tool_of_a_manifest_is_one_that_the_arc_offers() {
-    for name in ["files", "kv", "sites"] {
+    for name in ["awake", "files", "kv", "llm_router", "seo_affiliate", "sites"] {
         let (path, manifest) = manifest(name);
         assert_eq!(manifest.exec, ["arcs", name]);
         let data = tempfile::tempdir().expect("a folder");

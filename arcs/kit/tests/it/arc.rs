@@ -6,6 +6,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
 pub(crate) struct Arc {
@@ -52,8 +53,7 @@ impl Arc {
     }
 
     pub(crate) fn terminate(&self) {
-        let sent = Command::new("/bin/kill").args(["-TERM", &self.child.id().to_string()]).status();
-        assert!(sent.expect("kill runs").success());
+        kill_process(Pid::from_child(&self.child), Signal::TERM).expect("it is there");
     }
 
     /// Waits for the end; answers how it ended and what it logged.

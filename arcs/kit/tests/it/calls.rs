@@ -36,10 +36,10 @@ fn every_wrong_argument_is_named_with_its_path() {
     let arc = Arc::start("greeter", &[]);
     let mut connection = arc.connect();
     for (arguments, path, words) in [
-        (json!({}), "", "\"name\" is a required property"),
+        (json!({}), "/name", "\"name\" is a required property"),
         (json!({"name": ""}), "/name", "shorter than 1 character"),
         (json!({"name": 3}), "/name", "is not of type \"string\""),
-        (json!({"name": "Ada", "age": 36}), "", "'age' was unexpected"),
+        (json!({"name": "Ada", "a/ge": 36}), "/a~1ge", "'a/ge' was unexpected"),
     ] {
         let result = connection.call("greet", arguments.clone());
         let failure = &result["_meta"]["llmbasedos/failure"];

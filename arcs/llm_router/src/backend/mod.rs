@@ -58,6 +58,14 @@ pub(crate) struct Question<'q> {
     pub(crate) form: Option<&'q Form>,
 }
 
+/// A model that a backend has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Listed {
+    pub(crate) name: String,
+    /// Whether the backend has it from another machine: Ollama lists those of its maker's cloud beside its own.
+    pub(crate) is_elsewhere: bool,
+}
+
 /// What a backend answered, whole.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Reply {
@@ -138,8 +146,8 @@ impl Backend {
         Ok(reply)
     }
 
-    /// The names of the models that the backend has, within so long.
-    pub(crate) async fn models(&self, within: Duration) -> Result<Vec<String>, Failure> {
+    /// The models that the backend has, within so long.
+    pub(crate) async fn models(&self, within: Duration) -> Result<Vec<Listed>, Failure> {
         let (path, list, name) = match self.settings.kind {
             Kind::Ollama => ("/api/tags", "models", "name"),
             Kind::OpenAi => ("/v1/models", "data", "id"),
@@ -151,13 +159,17 @@ impl Backend {
         let rubbish = || Failure::Rubbish("a list of models");
         let value: Value = serde_json::from_slice(&body).map_err(|_| rubbish())?;
         let models = value.get(list).and_then(Value::as_array).ok_or_else(rubbish)?;
-        let named = |model: &Value| Some(model.get(name)?.as_str()?.trim_start_matches("models/").to_owned());
-        let is_name = |name: &String| name.len() <= MAX_NAME && !name.chars().any(char::is_control);
-        let names: Vec<String> = models.iter().filter_map(named).filter(is_name).collect();
-        if self.key().is_some_and(|key| names.iter().any(|name| key.is_in(name))) {
+        let named = |model: &Value| {
+            let name = model.get(name)?.as_str()?.trim_start_matches("models/").to_owned();
+            let is_elsewhere = self.settings.kind == Kind::Ollama && ollama::is_elsewhere(&name, model);
+            Some(Listed { name, is_elsewhere })
+        };
+        let is_name = |listed: &Listed| listed.name.len() <= MAX_NAME && !listed.name.chars().any(char::is_control);
+        let listed: Vec<Listed> = models.iter().filter_map(named).filter(is_name).collect();
+        if self.key().is_some_and(|key| listed.iter().any(|listed| key.is_in(&listed.name))) {
             return Err(Failure::KeyEchoed);
         }
-        Ok(names)
+        Ok(listed)
     }
 
     fn request(&self, method: Method, path: &str) -> Result<RequestBuilder, Failure> {

@@ -28,6 +28,13 @@ pub(super) fn request(question: &Question<'_>) -> (String, Value) {
     ("/api/chat".to_owned(), body)
 }
 
+/// Whether an entry of `/api/tags` is a model of Ollama's cloud, which a local server passes questions on to: it says
+/// where that is, and its tag ends with `cloud`.
+pub(super) fn is_elsewhere(name: &str, entry: &Value) -> bool {
+    let says_where = entry.get("remote_host").and_then(Value::as_str).is_some_and(|host| !host.is_empty());
+    says_where || name.ends_with("-cloud") || name.ends_with(":cloud")
+}
+
 /// Reads a line of the answer.
 pub(super) fn read(line: &str) -> Result<Piece, Failure> {
     if line.is_empty() {

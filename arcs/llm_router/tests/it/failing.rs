@@ -210,6 +210,26 @@ async fn private_data_is_not_sent_elsewhere() {
 }
 
 #[tokio::test]
+async fn private_data_is_not_sent_on_by_a_server_that_is_here() {
+    let tags = json!({"models": [
+        {"name": "large:latest", "remote_host": "https://cloud.example", "remote_model": "large"},
+        {"name": "larger:1t-cloud"},
+        {"name": "small:latest"},
+    ]});
+    let listing = || Act::Answer(http("200 OK", "", &tags.to_string()));
+    for model in ["large", "larger:1t-cloud"] {
+        let server = ModelServer::start(vec![listing()]).await;
+        let settings = backend("local", "ollama", &server.url).replace("qwen", model);
+        let error = ask_privately(&router(&settings)).await.expect_err("it is not here");
+        assert!(error.message().contains("skipped, the run holds private data"), "{error}");
+        assert!(server.heard().iter().all(|heard| heard.line == "GET /api/tags"));
+    }
+    let server = ModelServer::start(vec![listing(), Act::Answer(recorded("chat-stream-qwen_0.5b"))]).await;
+    let settings = format!("[backends.local]\nkind = \"ollama\"\nurl = \"{}\"", server.url);
+    assert_eq!(ask_privately(&router(&settings)).await.expect("an answer").model, "small:latest");
+}
+
+#[tokio::test]
 async fn a_caller_who_goes_away_closes_the_connection() {
     let mut server = ModelServer::start(vec![Act::Stall(http(
         "200 OK",

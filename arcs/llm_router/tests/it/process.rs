@@ -151,6 +151,6 @@ async fn settings_that_are_wrong_stop_the_start_with_every_problem() {
     let mut arc = Arc::start(|_| "[backends.a]\nkind = \"llama\"\n[purposes]\ndefault = [\"b\"]\n".to_owned());
     let log = arc.read_log();
     assert_eq!(arc.child.wait().expect("ended").code(), Some(1));
-    assert!(log.contains("backends.a.kind: must be \"ollama\", \"openai\""), "{log}");
+    assert!(log.contains("[arcs.llm_router] backends.a.kind: must be \"ollama\", \"openai\""), "{log}");
     assert!(log.contains("purposes.default: there is no backend \"b\"; there are: a"), "{log}");
 }

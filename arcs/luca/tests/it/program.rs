@@ -2,7 +2,7 @@
 
 use std::io::{ErrorKind, Write};
 use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, ChildStdin, Command, Output, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -10,6 +10,7 @@ use rustix::process::{Pid, Signal, kill_process};
 pub(crate) struct Program {
     command: Command,
     input: Option<String>,
+    is_silent: bool,
 }
 
 /// What it left.
@@ -34,7 +35,7 @@ impl Program {
     fn new(binary: &str, home: &Path, arguments: &[&str]) -> Self {
         let mut command = Command::new(binary);
         command.args(arguments).current_dir(home).env_clear().env("HOME", home);
-        Self { command, input: None }
+        Self { command, input: None, is_silent: false }
     }
 
     pub(crate) fn gateway(mut self, address: &str) -> Self {
@@ -52,10 +53,19 @@ impl Program {
         self
     }
 
+    /// Its standard input stays open, and nothing ever comes.
+    pub(crate) fn silent(mut self) -> Self {
+        self.is_silent = true;
+        self
+    }
+
     pub(crate) fn start(mut self) -> Running {
-        let stdin = if self.input.is_some() { Stdio::piped() } else { Stdio::null() };
+        let stdin = if self.input.is_some() || self.is_silent { Stdio::piped() } else { Stdio::null() };
         self.command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = self.command.spawn().expect("started");
+        if self.is_silent {
+            return Running { silence: child.stdin.take(), child };
+        }
         if let (Some(text), Some(mut stdin)) = (self.input, child.stdin.take()) {
             // A program that gives up at once does not stay to read.
             match stdin.write_all(text.as_bytes()) {
@@ -63,7 +73,7 @@ impl Program {
                 _ => {}
             }
         }
-        Running(child)
+        Running { child, silence: None }
     }
 
     pub(crate) fn end(self) -> Ended {
@@ -72,17 +82,22 @@ impl Program {
 }
 
 /// A program that has been started.
-pub(crate) struct Running(Child);
+pub(crate) struct Running {
+    child: Child,
+    silence: Option<ChildStdin>,
+}
 
 impl Running {
     /// As Ctrl-C does.
     pub(crate) fn interrupt(&self) {
-        let pid = Pid::from_child(&self.0);
+        let pid = Pid::from_child(&self.child);
         kill_process(pid, Signal::INT).expect("sent");
     }
 
     pub(crate) fn end(self) -> Ended {
-        let Output { status, stdout, stderr } = self.0.wait_with_output().expect("ended");
+        let Self { child, silence } = self;
+        let Output { status, stdout, stderr } = child.wait_with_output().expect("ended");
+        drop(silence);
         let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
         Ended { code: status.code().expect("not killed"), out: text(stdout), err: text(stderr) }
     }

@@ -64,6 +64,14 @@ fn json_may_come_from_the_standard_input() {
     assert_eq!(piped(&["awake.tick"], "").code, 0);
     assert_eq!(piped(&["kv.get", "-"], "").code, 2);
     assert_eq!(piped(&["kv.get"], "{\"key\":").code, 2);
+    // Who runs us may leave it open: a tool that needs no arguments is called, another one goes on waiting.
+    let silent = |arguments: &[&str]| Program::run(home.path(), arguments).gateway(&gateway.address).silent().end();
+    assert_eq!(silent(&["mcp.awake.tick"]).code, 0);
+    let waiting = silent(&["kv.get", "--timeout", "5s"]);
+    assert!(
+        waiting.code == 4 && waiting.err.starts_with("reading the arguments from the standard input\n"),
+        "{waiting:?}"
+    );
     // What is given is not waited for on the standard input.
     assert_eq!(piped(&["kv.get", "[\"hello\"]"], "nonsense").out, "\"world\"\n");
 }
