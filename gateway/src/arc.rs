@@ -70,6 +70,9 @@ struct State {
 
 impl ArcClient {
     pub(crate) fn new(manifest: Manifest, socket: PathBuf, changes: watch::Sender<u64>) -> Self {
+        if manifest.transport == Transport::Stdio {
+            tracing::warn!(arc = %manifest.name, "its standard input and output are not spoken to yet: it has no tools");
+        }
         let link = Link { name: manifest.name.clone(), socket, state: Mutex::default(), changes };
         Self { manifest, link: Arc::new(link) }
     }
