@@ -77,7 +77,7 @@ mod tests {
         assert_eq!(slug("Où garder ses clés ? L’été, à Großenköln"), "ou-garder-ses-cles-lete-a-grossenkoeln");
         assert_eq!(slug("../../etc/passwd"), "etc-passwd");
         let long = slug(&"word ".repeat(40));
-        assert!(long.starts_with("word-word-") && long.len() <= MOST, "{long}");
+        assert!(long.starts_with("word-word-") && long.len() == 68, "{long}");
         assert_ne!(long, slug(&"word ".repeat(41)));
         assert_ne!(slug(&"x".repeat(80)), slug(&"x".repeat(81)));
     }

@@ -172,6 +172,7 @@ impl Package {
     }
 }
 
+/// The module of [`Package::stand_in`], in Python.
 const METADATA: &str = "import os
 
 def prepare_metadata_for_build_wheel(directory, config_settings=None):

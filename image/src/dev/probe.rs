@@ -98,7 +98,9 @@ pub(crate) fn server(url: &Url) -> Result<Served, Failure> {
 fn ask_ollama(url: &Url) -> Result<Served, String> {
     let tags: Tags = ask(url, "/api/tags")?;
     let writes = |tag: &Tag| tag.capabilities.as_ref().is_none_or(|can| can.iter().any(|word| word == "completion"));
-    let is_here = |tag: &Tag| tag.remote_host.as_ref().is_none_or(String::is_empty) && !tag.name.ends_with("cloud");
+    // As `llm_router` judges them (`backend/ollama.rs`).
+    let is_cloud = |name: &str| name.ends_with("-cloud") || name.ends_with(":cloud");
+    let is_here = |tag: &Tag| tag.remote_host.as_ref().is_none_or(String::is_empty) && !is_cloud(&tag.name);
     let usable = |tag: &Tag| writes(tag) && is_here(tag);
     let model = tags.models.into_iter().find(usable).ok_or("has no model of its own that writes: ollama pull NAME")?;
     Ok(Served { kind: Kind::Ollama, url: url.clone(), model: model.name })

@@ -34,24 +34,23 @@ impl Tick {
         Self { luca, heard, words: Vec::new(), deadline: Instant::now() + TICK_MAX }
     }
 
-    /// Waits for its next words; `None` once it has ended.
-    fn hear(&mut self) -> Option<&str> {
+    /// Waits for its next words; false once it has ended.
+    fn hear(&mut self) -> bool {
         match self.heard.recv_timeout(self.deadline.saturating_duration_since(Instant::now())) {
             Ok(line) => self.words.push(line),
-            Err(RecvTimeoutError::Disconnected) => return None,
+            Err(RecvTimeoutError::Disconnected) => return false,
             Err(RecvTimeoutError::Timeout) => {
                 let _ = self.luca.kill();
                 panic!("the tick took too long; so far it said {:?}", self.words);
             }
         }
-        self.words.last().map(String::as_str)
+        true
     }
 
     /// Waits until it is in `stage`; whether it came to that.
     fn comes_to(&mut self, stage: &str) -> bool {
-        let is_there = |words: &[String]| words.last().is_some_and(|line| line.starts_with(stage));
-        while !is_there(&self.words) {
-            if self.hear().is_none() {
+        while self.words.last().is_none_or(|line| !line.starts_with(stage)) {
+            if !self.hear() {
                 return false;
             }
         }
@@ -60,7 +59,7 @@ impl Tick {
 
     /// Its end: the result, or the error.
     fn end(mut self) -> Result<Value, String> {
-        while self.hear().is_some() {}
+        while self.hear() {}
         let output = self.luca.wait_with_output().expect("it ends");
         let result = String::from_utf8(output.stdout).expect("UTF-8");
         let error = self.words.pop().unwrap_or_default();

@@ -67,7 +67,7 @@ fn json_may_come_from_the_standard_input() {
     // Who runs us may leave it open: a tool that needs no arguments is called, another one goes on waiting.
     let silent = |arguments: &[&str]| Program::run(home.path(), arguments).gateway(&gateway.address).silent().end();
     assert_eq!(silent(&["mcp.awake.tick"]).code, 0);
-    let waiting = silent(&["kv.get", "--timeout", "5s"]);
+    let waiting = silent(&["kv.get", "--timeout", "10s"]);
     assert!(
         waiting.code == 4 && waiting.err.starts_with("reading the arguments from the standard input\n"),
         "{waiting:?}"
