@@ -34,6 +34,9 @@ pub(crate) enum FolderError {
         /// Why it failed.
         source: io::Error,
     },
+    /// The new site is in its place, and the disk could not be told to keep it there.
+    #[error("the new site may not outlive a power cut: {0}")]
+    Unflushed(Box<FolderError>),
     /// Something else has the name of the site.
     #[error("{} holds something that is no site of this Arc", path.display())]
     Foreign {
@@ -110,7 +113,8 @@ impl Sites {
     /// Adds articles to a site: the draft is filled, checked and takes the place of what was there.
     ///
     /// # Errors
-    /// A step fails; the old site is then as it was, and the draft is gone.
+    /// A step fails; the old site is then as it was, and the draft is gone. Only after [`FolderError::Unflushed`] the
+    /// new site is there.
     pub(crate) fn publish(
         &self,
         draft: &Draft,
@@ -126,10 +130,7 @@ impl Sites {
         let flags = if place.exists() { RenameFlags::EXCHANGE } else { RenameFlags::NOREPLACE };
         renameat_with(CWD, &draft.path, CWD, &place, flags)
             .map_err(|error| disk("put the new site in the place of", &place)(error.into()))?;
-        // It is there now: that a power cut might still take it away makes no failure of it, which would be tried again.
-        if let Err(error) = sync(&self.folder) {
-            tracing::error!(%error, "the new site is there, but may not outlive a power cut");
-        }
+        sync(&self.folder).map_err(|error| FolderError::Unflushed(Box::new(error)))?;
         Ok(checks)
     }
 }
@@ -207,6 +208,10 @@ impl FolderError {
         let place = format!("/data/sites/{id}");
         let why = match &self {
             Self::Disk { source, .. } => disk_words(source).to_owned(),
+            Self::Unflushed(_) => {
+                let message = format!("{place} is new, but may not outlive a power cut: see the log of seo_affiliate");
+                return kit::Error::new(message).caused_by(self);
+            }
             Self::Foreign { .. } => "something else has that name; take another site_id, or remove it".to_owned(),
             Self::Data { .. } => format!(
                 "its {DATA} cannot be read, which holds the older articles; mend it after what the log of seo_affiliate \
@@ -330,5 +335,16 @@ mod tests {
         fs::write(folder.path().join("sites"), "a file").expect("written");
         let sites = Sites::open(folder.path().join("sites"));
         assert!(matches!(publish(&sites, &sample::articles()), Err(FolderError::Disk { .. })));
+    }
+
+    #[test]
+    fn what_was_changed_is_not_said_to_be_as_before() {
+        let id = "demo".parse().expect("a name");
+        let cause = disk("flush", Path::new("/secret/place"))(io::Error::from_raw_os_error(5));
+        let told = FolderError::Unflushed(Box::new(cause)).for_caller(&id).to_string();
+        assert!(
+            told.starts_with("/data/sites/demo is new, but may not outlive a power cut") && !told.contains("secret"),
+            "{told}"
+        );
     }
 }
