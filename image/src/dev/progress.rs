@@ -19,16 +19,6 @@ pub(crate) fn of_bytes(had: u64, have: u64, total: u64, elapsed: Duration) -> St
     format!("{percent} % · {} MB/s · {} left", rate / u128::from(MEGABYTE), span(left))
 }
 
-/// Progress of a build: `done` of `total` steps since it began, `elapsed` ago.
-pub(crate) fn of_steps(done: u64, total: u64, elapsed: Duration) -> String {
-    let percent = percent(done, total);
-    if done == 0 || elapsed < SETTLED_AFTER {
-        return format!("{percent} %");
-    }
-    let left = elapsed.as_millis() * u128::from(total.saturating_sub(done)) / u128::from(done) / 1000;
-    format!("{percent} % · {} left", span(left))
-}
-
 /// Time as people say it: `42 s`, `3 min`.
 pub(crate) fn span(seconds: u128) -> String {
     if seconds < 100 { format!("{seconds} s") } else { format!("{} min", (seconds + 30) / 60) }
@@ -51,12 +41,5 @@ mod tests {
     #[test]
     fn it_says_less_before_it_knows() {
         assert_eq!(of_bytes(0, 1, 100 * MEGABYTE, Duration::from_millis(10)), "0 % of 100 MB");
-        assert_eq!(of_steps(0, 208, Duration::from_secs(9)), "0 %");
-    }
-
-    #[test]
-    fn a_build_says_time_left() {
-        assert_eq!(of_steps(104, 208, Duration::from_secs(240)), "50 % · 4 min left");
-        assert_eq!(of_steps(3, 0, Duration::from_secs(9)), "100 % · 0 s left");
     }
 }

@@ -1,0 +1,32 @@
+"""llama.cpp's server on loopback, out of the Python module xllamacpp."""
+
+import argparse
+import threading
+
+import xllamacpp
+
+parser = argparse.ArgumentParser(description=__doc__)
+parser.add_argument("--model", required=True, help="a GGUF file")
+parser.add_argument("--alias", required=True, help="the name that the server gives it")
+parser.add_argument("--port", required=True, type=int)
+parser.add_argument("--threads", required=True, type=int)
+options = parser.parse_args()
+
+params = xllamacpp.CommonParams()
+params.model.path = options.model
+params.model_alias = {options.alias}
+params.hostnames = ["127.0.0.1"]
+params.port = options.port
+params.cpuparams.n_threads = options.threads
+params.cpuparams_batch.n_threads = options.threads
+params.n_ctx = 8192
+params.n_parallel = 1
+params.cache_ram_mib = 256
+params.ui = False
+params.endpoint_slots = False
+params.offline = True
+# Read into memory, not mapped: only so can the weights lie in huge pages.
+params.load_mode = xllamacpp.llama_load_mode.LLAMA_LOAD_MODE_NONE
+
+server = xllamacpp.Server(params)
+threading.Event().wait()
