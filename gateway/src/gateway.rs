@@ -148,8 +148,7 @@ impl Gateway {
         let names = self.registry.names().await;
         let names = names.iter().map(String::as_str);
         let may_call = |name: &&str| policy::decide(&self.registry, who, name) == Decision::Permit;
-        let near = spec::nearest(&shown, names.filter(may_call));
-        let hint = if near.is_empty() { String::new() } else { format!(". Close to it: {}", near.join(", ")) };
+        let hint = spec::close_to(&shown, names.filter(may_call));
         Fault::new(code, format!("there is no tool {shown}{hint}"))
     }
 

@@ -123,12 +123,10 @@ pub(crate) fn call_result(result: Bytes, era: Era) -> Bytes {
 /// There is no such method.
 pub(crate) fn unknown_method(method: &str) -> Fault {
     let shown: String = method.chars().take(100).collect();
-    let near = spec::nearest(&shown, METHODS);
-    let hint = match near.first() {
-        Some(near) => format!(". Close to it: {near}"),
-        None if shown.contains('.') => format!(": tools are called by tools/call, or in the dialect as mcp.{shown}"),
-        None => String::new(),
-    };
+    let mut hint = spec::close_to(&shown, METHODS);
+    if hint.is_empty() && shown.contains('.') {
+        hint = format!(": tools are called by tools/call, or in the dialect as mcp.{shown}");
+    }
     Fault::new(code::METHOD_NOT_FOUND, format!("there is no method {shown}{hint}"))
 }
 
@@ -160,7 +158,10 @@ mod tests {
 
     #[test]
     fn unknown_methods_are_helped() {
-        assert_eq!(unknown_method("tool/list").message, "there is no method tool/list. Close to it: tools/list");
+        assert_eq!(
+            unknown_method("tool/list").message,
+            "there is no method tool/list. Close to it: tools/list, tools/call"
+        );
         assert!(unknown_method("kv.get").message.contains("mcp.kv.get"));
     }
 }

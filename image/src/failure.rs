@@ -77,8 +77,8 @@ impl Failure {
 }
 
 /// What to do where the disk is full.
-pub(crate) const DISK_FULL: &str = "free some space (engine and weights need 1.2 GB while they are made) or put the \
-                                    cache elsewhere with LLMBASEDOS_CACHE=DIR; what is complete is kept";
+pub(crate) const DISK_FULL: &str = "free some space, or use a folder elsewhere: --data DIR; LLMBASEDOS_CACHE=DIR for engine \
+                                    and weights, which need 1.2 GB while they are fetched; what is complete is kept";
 
 /// An I/O error in words: without the "(os error 28)" that means nothing to a reader.
 pub(crate) fn plain(error: &io::Error) -> String {

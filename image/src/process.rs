@@ -1,6 +1,7 @@
 //! Programs that this one starts: each in a process group of its own, so that a Ctrl-C reaches them through us alone
 //! and none of their children is left behind.
 
+use std::io::Read;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -95,6 +96,19 @@ impl Drop for Running {
     }
 }
 
+/// Runs a program that says little: what it says, or the last line of what it complains of.
+pub(crate) fn ask(command: &mut Command, signals: &Signals) -> Result<Result<String, String>, Failure> {
+    let mut running = Running::start(command.stdout(Stdio::piped()).stderr(Stdio::piped()))?;
+    let status = running.wait(signals, || {})?;
+    let (mut said, mut complained) = (String::new(), String::new());
+    let _ = running.child.stdout.take().map(|mut pipe| pipe.read_to_string(&mut said));
+    let _ = running.child.stderr.take().map(|mut pipe| pipe.read_to_string(&mut complained));
+    if status.success() {
+        return Ok(Ok(said));
+    }
+    Ok(Err(complained.lines().last().map_or_else(|| status.to_string(), str::to_owned)))
+}
+
 /// Runs a program in the foreground: it shares the terminal and gets a Ctrl-C itself, which is then not ours.
 pub(crate) fn foreground(command: &mut Command, signals: &Signals) -> Result<ExitStatus, Failure> {
     let mut child = command.spawn().map_err(|error| not_started(command, &error))?;
@@ -125,7 +139,7 @@ fn not_started(command: &Command, error: &std::io::Error) -> Failure {
 
 #[cfg(test)]
 mod tests {
-    use std::io::{BufRead, BufReader, Read};
+    use std::io::{BufRead, BufReader};
 
     use super::*;
 

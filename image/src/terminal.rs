@@ -124,6 +124,22 @@ pub(crate) fn result(line: impl fmt::Display) {
     let _ = writeln!(io::stdout().lock(), "{line}");
 }
 
+/// How a fault in a file is shown on standard error.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Form {
+    /// A line for each.
+    Lines,
+    /// With the file's lines quoted, in colour or not.
+    Picture { colour: bool },
+}
+
+/// A picture for a person at a terminal; colour as <https://no-color.org> has it.
+pub(crate) fn form() -> Form {
+    let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    let is_dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+    if io::stderr().is_terminal() { Form::Picture { colour: !is_set("NO_COLOR") && !is_dumb } } else { Form::Lines }
+}
+
 /// Writes why the command did not end well, and what to do.
 pub(crate) fn print_failure(failure: &Failure) {
     match failure {

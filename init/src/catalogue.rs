@@ -67,8 +67,7 @@ fn in_start_order(services: Vec<Candidate>) -> Vec<Candidate> {
 pub(crate) fn impossible_order(service: &Name, after: &BTreeMap<Name, Vec<Name>>) -> Option<String> {
     let direct = after.get(service)?;
     if let Some(unknown) = direct.iter().find(|name| !after.contains_key(*name)) {
-        let near = spec::nearest(unknown.as_str(), after.keys().map(Name::as_str));
-        let hint = near.first().map(|near| format!(". Close to it: {near}")).unwrap_or_default();
+        let hint = spec::close_to(unknown.as_str(), after.keys().map(Name::as_str));
         return Some(format!("after: there is no service {unknown}{hint}"));
     }
     path_back(service, after).map(|path| format!("after: goes in a circle: {}", path.join(" → ")))

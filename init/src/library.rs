@@ -121,8 +121,7 @@ pub(crate) fn unknown_names(config: &SystemConfig, catalogue: &Catalogue) -> Vec
     let listeners: BTreeSet<&str> = manifests().flat_map(|manifest| &manifest.listen).map(Name::as_str).collect();
     let services: BTreeSet<&str> = manifests().map(|manifest| manifest.name.as_str()).collect();
     let unknown = |table: &str, name: &Name, known: &BTreeSet<&str>, what: &str| {
-        let close = spec::nearest(name.as_str(), known.iter().copied());
-        let hint = close.first().map_or_else(String::new, |close| format!(". Close to it: {close}"));
+        let hint = spec::close_to(name.as_str(), known.iter().copied());
         Complaint::plain(format!("llmbasedos.toml: {table}.{name}: there is no {what} of that name{hint}"))
     };
     let listen = config.listen.keys().filter(|name| !listeners.contains(name.as_str()));

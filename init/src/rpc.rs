@@ -80,12 +80,7 @@ fn read<T: DeserializeOwned>(method: &str, params: Option<Value>) -> Result<T, (
 /// `there is no service kw. Close to it: kv`, with what was asked for cut to a bearable length.
 pub(crate) fn unknown<'c>(what: &str, name: &str, known: impl IntoIterator<Item = &'c str>) -> String {
     let name: String = name.chars().take(80).collect();
-    let mut message = format!("there is no {what} {name}");
-    let near = spec::nearest(&name, known);
-    if !near.is_empty() {
-        message.push_str(&format!(". Close to it: {}", near.join(", ")));
-    }
-    message
+    format!("there is no {what} {name}{}", spec::close_to(&name, known))
 }
 
 /// The answer to a call.

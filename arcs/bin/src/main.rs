@@ -51,12 +51,8 @@ fn list() -> String {
 }
 
 fn unknown(name: &str) -> String {
-    let mut message = format!("there is no Arc {name:?} in this program.");
-    let close = spec::nearest(name, ARCS.iter().map(|arc| arc.name));
-    if !close.is_empty() {
-        message.push_str(&format!(" Close to it: {}.", close.join(", ")));
-    }
-    format!("{message} It holds:\n{}", list())
+    let hint = spec::close_to(name, ARCS.iter().map(|arc| arc.name));
+    format!("there is no Arc {name:?} in this program{hint}. It holds:\n{}", list())
 }
 
 fn print(text: &str) -> ExitCode {

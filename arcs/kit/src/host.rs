@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use spec::control::env as vars;
-use spec::{Document, Name, Problem, Problems, Section, paths};
+use spec::{Document, Name, Section, paths};
 
 use crate::activity::{Activity, Busy};
 use crate::gateway::Gateway;
@@ -72,8 +72,9 @@ impl Host {
     pub fn settings<T>(&self, read: impl FnOnce(&Section<'_>) -> Option<T>) -> Result<Option<T>, StartError> {
         let Some(path) = &self.settings else { return Ok(None) };
         let file = format!("[arcs.{}]", self.name);
+        // init wrote that file: its lines are none of the owner's.
         let source = std::fs::read_to_string(path)?;
-        Ok(Some(Document::read(&file, &source, read).map_err(|problems| by_key(&file, &problems))?))
+        Ok(Some(Document::read(&file, &source, read).map_err(|problems| problems.by_key())?))
     }
 
     /// The way to other tools outside of any call: what the Arc does of its own accord. Within a call, use
@@ -106,16 +107,6 @@ impl Host {
     pub(crate) fn idle_exit(&self) -> Option<Duration> {
         self.idle_exit
     }
-}
-
-/// Every problem with its key and without its line, which would be one of the file that init wrote and not one of the
-/// owner's.
-fn by_key(file: &str, problems: &Problems) -> String {
-    let told = |problem: &Problem| match problem.key.as_str() {
-        "" => format!("{file}: {}", problem.message),
-        key => format!("{file} {key}: {}", problem.message),
-    };
-    problems.list().iter().map(told).collect::<Vec<_>>().join("\n")
 }
 
 fn variable(name: &str) -> Result<String, StartError> {

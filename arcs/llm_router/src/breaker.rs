@@ -50,6 +50,11 @@ impl Breaker {
         Ok(Pass { breaker: self })
     }
 
+    /// Tries the backend though it is being left alone.
+    pub(crate) fn insist(&self) -> Pass<'_> {
+        Pass { breaker: self }
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

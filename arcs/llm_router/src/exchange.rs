@@ -31,7 +31,12 @@ pub(crate) async fn exchange<W: Watcher>(
     bounds: &Bounds,
     telling: &mut Telling<'_, W>,
 ) -> Result<Reply, Failure> {
-    let pass = backend.breaker.admit().map_err(|open| Failure::Resting(open.remaining))?;
+    let pass = match backend.breaker.admit() {
+        Ok(pass) => pass,
+        // It is left alone for as long as there are others. With none left, an error is the worst that can come of it.
+        Err(_) if bounds.is_last => backend.breaker.insist(),
+        Err(open) => return Err(Failure::Resting(open.remaining)),
+    };
     let within = || backend.settings.timeout.min(bounds.deadline.saturating_duration_since(Instant::now()));
     let Ok(Ok(_slot)) = timeout(within(), backend.slots.acquire()).await else {
         drop(pass);

@@ -110,13 +110,12 @@ fn too_many(tool: &Tool, given: usize) -> Error {
 
 fn unknown(tool: &Tool, name: &str) -> Error {
     let names = || tool.arguments.iter().map(|argument| argument.name.as_str());
-    let close = spec::nearest(name, names());
-    let hint = match (close.first(), tool.arguments.is_empty()) {
-        (Some(close), _) => format!("Close to it: {close}"),
-        (None, false) => format!("It has {}", names().collect::<Vec<_>>().join(", ")),
-        (None, true) => "It has none".to_owned(),
-    };
-    Error::Usage(format!("{} has no argument {name}. {hint}", tool.name))
+    let mut hint = spec::close_to(name, names());
+    if hint.is_empty() {
+        let all = names().collect::<Vec<_>>().join(", ");
+        hint = format!(". It has {}", if all.is_empty() { "none" } else { &all });
+    }
+    Error::Usage(format!("{} has no argument {name}{hint}", tool.name))
 }
 
 #[cfg(test)]

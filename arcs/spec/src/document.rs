@@ -215,18 +215,16 @@ impl<'d> Section<'d> {
         let known = self.known.borrow();
         for key in self.table.keys().filter(|key| !known.contains(key.get_ref().as_ref())) {
             let name = key.get_ref().as_ref();
-            let mut message = "unknown key".to_owned();
-            if let Some(close) = nearest(name, known.iter().map(String::as_str)).first() {
-                message.push_str(&format!(". Close to it: {close}"));
-            }
-            self.document.report(self.join(name), message, key.span());
+            let hint = close_to(name, known.iter().map(String::as_str));
+            self.document.report(self.join(name), format!("unknown key{hint}"), key.span());
         }
     }
 }
 
-/// The candidates that are spelled much like `name`, closest first, three at the most.
+/// The end of a sentence that names what is spelled much like `name`, closest first: `. Close to it: kv.get, kv.set`.
+/// Empty where nothing is.
 #[must_use]
-pub fn nearest<'c>(name: &str, candidates: impl IntoIterator<Item = &'c str>) -> Vec<&'c str> {
+pub fn close_to<'c>(name: &str, candidates: impl IntoIterator<Item = &'c str>) -> String {
     /// Below this Jaro-Winkler similarity a hint confuses more than it helps.
     const CLOSE: f64 = 0.8;
     let mut scored: Vec<(f64, &str)> = candidates
@@ -235,7 +233,8 @@ pub fn nearest<'c>(name: &str, candidates: impl IntoIterator<Item = &'c str>) ->
         .filter(|(score, _)| *score >= CLOSE)
         .collect();
     scored.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| a.1.cmp(b.1)));
-    scored.into_iter().map(|(_, candidate)| candidate).take(3).collect()
+    let closest: Vec<&str> = scored.into_iter().map(|(_, candidate)| candidate).take(3).collect();
+    if closest.is_empty() { String::new() } else { format!(". Close to it: {}", closest.join(", ")) }
 }
 
 fn described(value: &DeValue<'_>) -> String {

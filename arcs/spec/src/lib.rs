@@ -24,7 +24,7 @@ mod sentinel;
 mod values;
 
 pub use config::SystemConfig;
-pub use document::{Document, Place, Section, TomlValue, nearest};
+pub use document::{Document, Place, Section, TomlValue, close_to};
 pub use manifest::{Activation, Acts, Cage, Manifest, Mount, MountMode, Origin, Ready, Restart, ToolRules, Transport};
 pub use problem::{Problem, Problems};
 pub use quest::{Quest, Step};

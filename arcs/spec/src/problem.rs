@@ -63,6 +63,16 @@ impl Problems {
         renderer.decor_style(DecorStyle::Unicode).render(&[group])
     }
 
+    /// Every problem with its key and without its line, for a source that nobody wrote by hand.
+    #[must_use]
+    pub fn by_key(&self) -> String {
+        let told = |problem: &Problem| match problem.key.as_str() {
+            "" => format!("{}: {}", self.file, problem.message),
+            key => format!("{} {key}: {}", self.file, problem.message),
+        };
+        self.list.iter().map(told).collect::<Vec<_>>().join("\n")
+    }
+
     fn headline(&self) -> String {
         match self.list.len() {
             1 => format!("1 problem in {}", self.file),

@@ -20,10 +20,21 @@ async fn refused(client: &mut Client, bytes: Vec<u8>, id: Value, code: i32, word
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn on_the_unix_socket() {
+async fn on_the_owners_socket() {
     let kv = FakeArc::echo("kv", "", json!([tool("get", &["key"])]));
     let system = System::start(&[&kv]).await;
-    let mut client = system.owner().await;
+    on_a_unix_socket(system.owner().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn on_the_socket_of_an_arc() {
+    let kv = FakeArc::echo("kv", "", json!([tool("get", &["key"])]));
+    let asker = FakeArc::new("asker", "calls = [\"kv.get\"]", json!([]));
+    let _system = System::start(&[&kv, &asker]).await;
+    on_a_unix_socket(asker.caller().await).await;
+}
+
+async fn on_a_unix_socket(mut client: Client) {
     for end in ["\n", "\0"] {
         let deep = "[".repeat(100_000) + &"]".repeat(100_000);
         let long = "x".repeat(20 << 20);

@@ -72,7 +72,7 @@ async fn other_methods_are_unknown() {
         assert_eq!(client.ask(method, &json!({})).await["error"]["code"], -32601, "{method}");
     }
     let hint = client.ask("tools/cal", &json!({})).await["error"]["message"].clone();
-    assert_eq!(hint, "there is no method tools/cal. Close to it: tools/call");
+    assert_eq!(hint, "there is no method tools/cal. Close to it: tools/call, tools/list");
 }
 
 #[tokio::test(flavor = "multi_thread")]

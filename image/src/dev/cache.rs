@@ -82,10 +82,12 @@ pub(crate) fn make_folder(path: &Path) -> Result<(), Failure> {
     made.map_err(|error| Failure::io("make the folder", path, &error))
 }
 
-/// Gives a finished file its final name.
+/// Gives what is finished its final name, for good: the name does not outlive a power cut unless what it names does.
 pub(crate) fn publish(part: &Path, whole: &Path) -> Result<(), Failure> {
-    let synced = File::open(part).and_then(|file| file.sync_all()).and_then(|()| fs::rename(part, whole));
-    synced.map_err(|error| Failure::io("finish", whole, &error))
+    let sync = |path: &Path| File::open(path).and_then(|opened| opened.sync_all());
+    let published =
+        sync(part).and_then(|()| fs::rename(part, whole)).and_then(|()| whole.parent().map_or(Ok(()), sync));
+    published.map_err(|error| Failure::io("finish", whole, &error))
 }
 
 /// The SHA-256 of a file in lower-case hexadecimals.

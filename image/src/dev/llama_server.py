@@ -10,6 +10,7 @@ parser.add_argument("--model", required=True, help="a GGUF file")
 parser.add_argument("--alias", required=True, help="the name that the server gives it")
 parser.add_argument("--port", required=True, type=int)
 parser.add_argument("--threads", required=True, type=int)
+parser.add_argument("--key-file", required=True, help="the key that is asked for")
 options = parser.parse_args()
 
 params = xllamacpp.CommonParams()
@@ -22,6 +23,8 @@ params.cpuparams_batch.n_threads = options.threads
 params.n_ctx = 8192
 params.n_parallel = 1
 params.cache_ram_mib = 256
+with open(options.key_file, encoding="ascii") as file:
+    params.api_keys = [file.read()]
 params.ui = False
 params.endpoint_slots = False
 params.offline = True

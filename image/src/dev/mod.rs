@@ -41,7 +41,7 @@ pub(crate) fn run(options: &DevOptions, repository: &Repository, signals: &Signa
     system::refuse_second(&data)?;
     let _lock = system::lock(&data)?;
     plan::prepare(&data).map_err(|failure| failure.with_exit(DATA_UNUSABLE))?;
-    let owner = plan::owner_config(&data)?;
+    let owner = plan::owner_config(&data, terminal::form())?;
     let model = Model::choose(options, &owner, &terminal, signals)?;
     let plan = Plan::write(options, &data, &owner, &model, repository)?;
     link_programs(repository)?;
@@ -49,7 +49,7 @@ pub(crate) fn run(options: &DevOptions, repository: &Repository, signals: &Signa
     let mut system = System::start(&plan, repository, signals)?;
     announce(&terminal, &system, &model, begun.elapsed());
     let session = Session { options, plan: &plan, repository, signals, terminal: &terminal };
-    let outcome = session.live(&system, &model).map_err(|failure| failure.keeping(&kept(&data)));
+    let outcome = session.live(&mut system, &model).map_err(|failure| failure.keeping(&kept(&data)));
     system.stop()?;
     let site = outcome?;
     match site.filter(|_| options.once) {
@@ -70,7 +70,7 @@ struct Session<'a> {
 
 impl Session<'_> {
     /// One tick, and then the shell until the user leaves it.
-    fn live(&self, system: &System, model: &Model) -> Result<Option<Site>, Failure> {
+    fn live(&self, system: &mut System, model: &Model) -> Result<Option<Site>, Failure> {
         let ticked = match model {
             Model::None => {
                 say("\nno tick was fired: there is no model");
@@ -78,6 +78,9 @@ impl Session<'_> {
             }
             _ => self.tick(system, model).map(Some),
         };
+        if let Some(lost) = ticked.as_ref().err().and_then(|_| system.lost()) {
+            return Err(lost);
+        }
         match ticked {
             Err(interrupted @ Failure::Interrupted { .. }) => return Err(interrupted),
             ticked if self.options.once => return ticked,

@@ -11,7 +11,7 @@ use spec::control::ServiceState;
 
 use crate::cli::{DevOptions, ModelSource};
 use crate::dev::cache::Cache;
-use crate::dev::engine::{self, Engine};
+use crate::dev::engine::Engine;
 use crate::dev::probe::{self, Kind, Served};
 use crate::dev::progress;
 use crate::dev::system::{System, describe_trouble};
@@ -68,7 +68,9 @@ impl Model {
                 check_gguf(path)?;
                 let name = path.file_stem().map(|stem| stem.to_string_lossy().to_lowercase()).unwrap_or_default();
                 let weights = std::path::absolute(path).map_err(|error| Failure::io("find", path, &error))?;
-                Local::with(weights, name, &Cache::find()?, terminal, signals)
+                let cache = Cache::find()?;
+                let engine = Engine::find(&cache, signals)?;
+                Local::with(engine, weights, name, &cache, terminal, signals)
             }
             None if owner.arcs.keys().any(|arc| arc.as_str() == "llm_router") => Ok(Self::Configured),
             None => Self::best(terminal, signals),
@@ -83,8 +85,10 @@ impl Model {
             Err(why) => terminal.note("model", &format!("{why}; using {} here", QWEN.title)),
         }
         let cache = Cache::find()?;
+        // Whether a model can run here is known before half a gigabyte is fetched.
+        let engine = Engine::find(&cache, signals)?;
         let weights = QWEN.provide(&cache, terminal, signals)?;
-        Local::with(weights, QWEN.name.to_owned(), &cache, terminal, signals)
+        Local::with(engine, weights, QWEN.name.to_owned(), &cache, terminal, signals)
     }
 
     /// The model in words.
@@ -133,13 +137,14 @@ impl Model {
 
 impl Local {
     fn with(
+        engine: Engine,
         weights: PathBuf,
         name: String,
         cache: &Cache,
         terminal: &Terminal,
         signals: &Signals,
     ) -> Result<Model, Failure> {
-        let engine = engine::provide(cache, terminal, signals)?;
+        engine.provide(cache, terminal, signals)?;
         Ok(Model::Local(Self { engine, weights, name, port: free_port()? }))
     }
 

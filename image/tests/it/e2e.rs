@@ -1,5 +1,5 @@
 //! The first command, whole: `scripts/run --once` with the real model, its site judged; then the same system again, as a
-//! user has it who stays, with every process killed. Run by `scripts/test e2e`.
+//! user has it who stays, with the model's processes killed. Run by `scripts/test e2e`; `tick.rs` kills all the others.
 
 use std::fs;
 use std::path::Path;
@@ -7,6 +7,7 @@ use std::process::Stdio;
 
 use serde_json::Value;
 
+use crate::system::System;
 use crate::workbench::{scripts_run, two_free_ports};
 use crate::{kill, site};
 
@@ -15,7 +16,7 @@ use crate::{kill, site};
 fn one_tick_leaves_a_site_that_no_kill_can_harm() {
     let data = tempfile::tempdir().expect("a folder");
     publish(data.path());
-    kill::every_process(data.path());
+    lose_the_model(data.path());
 }
 
 /// `scripts/run --once` on `data`: its last lines say where a sound site is.
@@ -44,4 +45,18 @@ fn publish(data: &Path) {
     for (path, text) in &judged.articles {
         eprintln!("\n{path}, as {model} wrote it; {} links lead somewhere:\n{text}", judged.links);
     }
+}
+
+/// The system as it is after `scripts/run`, with the model server killed in a tick, and the router that waits for it.
+fn lose_the_model(data: &Path) {
+    // A planner of the data folder takes the place of the one that ships.
+    fs::create_dir_all(data.join("quests")).expect("made");
+    fs::write(data.join("quests/quick-money.toml"), kill::planner()).expect("written");
+    let published = fs::read_to_string(data.join("sites/crypto-beginner/index.html")).expect("a site is there");
+    let port = two_free_ports();
+    let system = System::start(scripts_run(data, port), port);
+    system.call(&["kv.set", r#"{"key": "before", "value": 1}"#]).expect("kept");
+    kill::in_a_tick(&system, &[("think", "llm_router"), ("outline", "llama_server")], |_| {});
+    let served = system.get("/crypto-beginner/");
+    assert!(served.starts_with("HTTP/1.1 200") && served.ends_with(&published), "the site was harmed: {served}");
 }

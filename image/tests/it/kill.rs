@@ -1,8 +1,6 @@
-//! Every process is killed in the middle of a tick: the tick ends with a result or a clear error, the process comes
-//! back, and the next call is answered.
+//! Processes killed in the middle of a tick.
 
 use std::io::{BufRead, BufReader};
-use std::path::Path;
 use std::process::Child;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
@@ -10,7 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::system::System;
-use crate::workbench::{repository, scripts_run, two_free_ports};
+use crate::workbench::repository;
 
 /// How long a tick may take here: the model is small, but a machine of CI may be busy.
 const TICK_MAX: Duration = Duration::from_secs(600);
@@ -26,7 +24,7 @@ struct Tick {
 }
 
 impl Tick {
-    fn fire(system: &System<'_>) -> Self {
+    fn fire(system: &System) -> Self {
         let mut luca = system.luca(&["--json", "mcp.awake.tick"]).spawn().expect("luca-run runs");
         let lines = BufReader::new(luca.stderr.take().expect("piped")).lines().map_while(Result::ok);
         let (sender, heard) = channel();
@@ -68,50 +66,36 @@ impl Tick {
 }
 
 /// The Sentinel as it ships, but that it only plans its site: a tick passes through every process and is short.
-fn planner() -> String {
+pub(crate) fn planner() -> String {
     let shipped = std::fs::read_to_string(repository().join("quests/quick-money.toml")).expect("it ships");
     let planner = shipped.replace("n_articles = 1", "n_articles = 1\ndry = true");
     assert_ne!(planner, shipped);
     planner
 }
 
-/// Ticks, each with what is killed in it, and at which of its stages. Some go on without those, others end at once.
-const TICKS: [&[(&str, &str)]; 4] = [
-    &[("think", "llm_router"), ("outline", "kv"), ("outline", "llama_server")],
-    &[("outline", "seo_affiliate")],
-    &[("think", "awake")],
-    &[("think", "gateway")],
-];
-
-/// Starts the system on `data`, where a site lies already, and kills one process after the other.
-pub(crate) fn every_process(data: &Path) {
-    std::fs::write(data.join("quests/quick-money.toml"), planner()).expect("written");
-    let port = two_free_ports();
-    let system = System::start(scripts_run(data, port), data, port);
-    system.call(&["kv.set", r#"{"key": "before", "value": 1}"#]).expect("kept");
-    let published = std::fs::read_to_string(data.join("sites/crypto-beginner/index.html")).expect("a site is there");
-    for deaths in TICKS {
-        let mut tick = Tick::fire(&system);
-        let mut killed = Vec::new();
-        for (stage, name) in deaths {
-            assert!(tick.comes_to(stage), "it ended before {stage}, {killed:?} killed: {:?}", tick.words);
-            killed.push((*name, system.kill(name)));
-        }
-        match tick.end() {
-            Ok(result) => assert_eq!(result["details"]["ok"], json!(true), "{killed:?}: {result}"),
-            Err(error) => {
-                eprintln!("{killed:?} killed: {error}");
-                let error: Value = serde_json::from_str(&error).expect("an error as JSON");
-                let message = error["message"].as_str().expect("its message");
-                assert!(!message.is_empty() && !message.contains("panicked"), "{killed:?}: {message}");
-            }
-        }
-        for (name, pid) in killed {
-            system.wait_until_back(name, pid);
-            let kept = system.call(&["kv.get", r#"{"key": "before"}"#]);
-            assert_eq!(kept, Ok(json!(1)), "{name} killed, and then");
+/// Fires a tick and kills processes in it, each at one of its stages: the tick ends with a result or with an error that
+/// says something, and the processes come back with what was kept. `hold` is told when the tick is to stand still.
+pub(crate) fn in_a_tick(system: &System, deaths: &[(&str, &str)], hold: impl Fn(bool)) {
+    let mut tick = Tick::fire(system);
+    let mut killed = Vec::new();
+    for (stage, name) in deaths {
+        assert!(tick.comes_to(stage), "it ended before {stage}, {killed:?} killed: {:?}", tick.words);
+        hold(true);
+        killed.push((*name, system.kill(name)));
+        hold(false);
+    }
+    match tick.end() {
+        Ok(result) => assert_eq!(result["details"]["ok"], json!(true), "{deaths:?}: {result}"),
+        Err(error) => {
+            eprintln!("{deaths:?} killed: {error}");
+            let error: Value = serde_json::from_str(&error).expect("an error as JSON");
+            let message = error["message"].as_str().expect("its message");
+            assert!(!message.is_empty() && !message.contains("panicked"), "{deaths:?}: {message}");
         }
     }
-    let served = system.get("/crypto-beginner/");
-    assert!(served.starts_with("HTTP/1.1 200") && served.ends_with(&published), "the site was harmed: {served}");
+    for (name, pid) in killed {
+        system.wait_until_back(name, pid);
+        let kept = system.call(&["kv.get", r#"{"key": "before"}"#]);
+        assert_eq!(kept, Ok(json!(1)), "{name} killed, and then");
+    }
 }

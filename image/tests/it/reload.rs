@@ -2,21 +2,17 @@
 
 use std::fs;
 use std::path::Path;
-use std::time::{Duration, Instant};
 
 use serde_json::json;
 
 use crate::system::System;
-use crate::workbench::{Workbench, two_free_ports};
-
-/// How long it may take until the system knows.
-const SEEN_MAX: Duration = Duration::from_secs(20);
+use crate::workbench::{Workbench, two_free_ports, until};
 
 #[test]
 fn an_arc_comes_and_goes_with_its_manifest() {
     let bench = Workbench::new();
     let (data, port) = (bench.path("data"), two_free_ports());
-    let system = System::start(bench.dev(&["--no-model", "--listen", &format!("127.0.0.1:{port}")]), &data, port);
+    let system = System::start(bench.dev(&["--no-model", "--listen", &format!("127.0.0.1:{port}")]), port);
     let greet = || system.call(&["hello.greet", r#"{"name": "Ada"}"#]);
     let unknown = greet().expect_err("not there yet");
     assert!(unknown.contains("there is no tool hello.greet"), "{unknown}");
@@ -33,15 +29,4 @@ fn an_arc_comes_and_goes_with_its_manifest() {
     fs::remove_file(&manifest).expect("it is there");
     // A call on the way there may meet the Arc as it ends.
     until(|| greet().err().filter(|words| words.contains("there is no tool hello.greet")));
-}
-
-fn until<T>(look: impl Fn() -> Option<T>) -> T {
-    let begun = Instant::now();
-    loop {
-        if let Some(seen) = look() {
-            return seen;
-        }
-        assert!(begun.elapsed() < SEEN_MAX, "it was not seen");
-        std::thread::sleep(Duration::from_millis(50));
-    }
 }

@@ -2,8 +2,8 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::path::PathBuf;
+use std::process::{Child, ChildStdin, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -13,45 +13,48 @@ use serde_json::Value;
 const BACK_MAX: Duration = Duration::from_secs(60);
 
 /// A running system with a user who is in the shell, until dropped.
-pub(crate) struct System<'d> {
-    data: &'d Path,
+pub(crate) struct System {
     port: u16,
     launcher: Child,
     /// What the user types; the shell ends with it.
     keyboard: Option<ChildStdin>,
 }
 
-impl<'d> System<'d> {
-    /// Starts it by `command`, on `data` and `port`, and waits for the shell.
-    pub(crate) fn start(mut command: Command, data: &'d Path, port: u16) -> Self {
+impl System {
+    /// Starts it by `command`, which listens on `port`, and waits for the shell.
+    pub(crate) fn start(mut command: Command, port: u16) -> Self {
         let mut launcher = command.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it runs");
         let keyboard = launcher.stdin.take();
         let output = BufReader::new(launcher.stderr.take().expect("piped"));
+        let system = Self { port, launcher, keyboard };
         let mut lines = output.lines().map_while(Result::ok).inspect(|line| eprintln!("{line}"));
         assert!(lines.any(|line| line.starts_with("next ")), "the shell was not reached");
         // What comes later is read to its end, so that nobody waits for a full pipe.
         std::thread::spawn(move || lines.count());
-        Self { data, port, launcher, keyboard }
+        system
     }
 
     /// `luca-run` with these words.
     pub(crate) fn luca(&self, words: &[&str]) -> Command {
         let program: PathBuf = PathBuf::from(env!("CARGO_BIN_EXE_image")).with_file_name("luca-run");
         let mut command = Command::new(program);
-        let socket = self.data.join("run/mcp/gateway.sock");
-        command.arg("--gateway").arg(format!("unix:{}", socket.display())).args(words);
+        command.arg("--gateway").arg(format!("ws://127.0.0.1:{}/ws", self.port)).args(words);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }
 
     /// What a call answers, or the words of its error.
     pub(crate) fn call(&self, words: &[&str]) -> Result<Value, String> {
-        let output = self.luca(words).output().expect("luca-run runs");
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        if !output.status.success() {
-            return Err(text(&output.stderr));
-        }
-        serde_json::from_slice(&output.stdout).map_err(|error| format!("{error}: {}", text(&output.stdout)))
+        answer(self.luca(words).output().expect("luca-run runs"))
+    }
+
+    /// The same with arguments of any length, which come on standard input.
+    pub(crate) fn call_with(&self, tool: &str, arguments: &Value) -> Result<Value, String> {
+        let mut luca = self.luca(&[tool]).stdin(Stdio::piped()).spawn().expect("luca-run runs");
+        let mut input = luca.stdin.take().expect("piped");
+        input.write_all(arguments.to_string().as_bytes()).expect("read");
+        drop(input);
+        answer(luca.wait_with_output().expect("it ends"))
     }
 
     /// What init says of a service; `None` while the gateway is away.
@@ -70,11 +73,16 @@ impl<'d> System<'d> {
         answer
     }
 
-    /// Kills the process of a service, and says which it was.
+    /// Kills the process of a service, which may be about to start, and says which it was.
     pub(crate) fn kill(&self, name: &str) -> u64 {
-        let service = self.service(name);
-        let pid =
-            service.and_then(|service| service["pid"].as_u64()).unwrap_or_else(|| panic!("{name} has no process"));
+        let begun = Instant::now();
+        let pid = loop {
+            if let Some(pid) = self.service(name).and_then(|service| service["pid"].as_u64()) {
+                break pid;
+            }
+            assert!(begun.elapsed() < BACK_MAX, "{name} has no process");
+            std::thread::sleep(Duration::from_millis(20));
+        };
         let process = i32::try_from(pid).ok().and_then(Pid::from_raw).expect("a process id");
         kill_process(process, Signal::KILL)
             .unwrap_or_else(|error| panic!("{name} was not there to be killed: {error}"));
@@ -96,7 +104,15 @@ impl<'d> System<'d> {
     }
 }
 
-impl Drop for System<'_> {
+fn answer(output: Output) -> Result<Value, String> {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    if !output.status.success() {
+        return Err(text(&output.stderr));
+    }
+    serde_json::from_slice(&output.stdout).map_err(|error| format!("{error}: {}", text(&output.stdout)))
+}
+
+impl Drop for System {
     fn drop(&mut self) {
         self.keyboard = None;
         let _ = self.launcher.wait();

@@ -5,8 +5,12 @@ use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
+
+/// How long it may take until something is seen.
+const SEEN_MAX: Duration = Duration::from_secs(60);
 
 /// The checkout.
 pub(crate) fn repository() -> PathBuf {
@@ -65,6 +69,11 @@ impl Workbench {
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("made executable");
     }
 
+    /// Puts a shell script in the place of pip, behind a Python that is new enough.
+    pub(crate) fn pip(&self, script: &str) {
+        self.stand_in("python3", &format!("[ \"$1\" != -c ] || exec echo 3 11 /usr/bin/python3\n{script}"));
+    }
+
     /// `image dev` on a data folder of its own, with no Ollama and an empty cache.
     pub(crate) fn dev(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_image"));
@@ -87,7 +96,25 @@ impl Workbench {
 
     /// Runs `image dev` to its end.
     pub(crate) fn run_dev(&self, arguments: &[&str]) -> Ended {
-        Ended::from(self.dev(arguments).output().expect("image runs"))
+        run(self.dev(arguments))
+    }
+}
+
+/// Runs a program to its end.
+pub(crate) fn run(mut command: Command) -> Ended {
+    Ended::from(command.output().expect("it runs"))
+}
+
+/// Looks again and again until something is seen.
+#[track_caller]
+pub(crate) fn until<T>(look: impl Fn() -> Option<T>) -> T {
+    let begun = Instant::now();
+    loop {
+        if let Some(seen) = look() {
+            return seen;
+        }
+        assert!(begun.elapsed() < SEEN_MAX, "it was not seen");
+        std::thread::sleep(Duration::from_millis(50));
     }
 }
 

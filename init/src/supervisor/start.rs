@@ -1,5 +1,6 @@
 //! Carrying out the plan of a service's start.
 
+use std::fs;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
@@ -148,7 +149,9 @@ fn prepare_folders(plan: &Plan) -> Result<(), Failure> {
     for folder in &plan.folders {
         create_folder(folder).map_err(|source| Failure::Folder { folder: folder.clone(), source })?;
     }
-    if let Some((file, text)) = &plan.settings {
+    // What is there already needs no room on a full disk.
+    let is_there = |(file, text): &&(PathBuf, String)| fs::read_to_string(file).is_ok_and(|there| there == *text);
+    if let Some((file, text)) = plan.settings.as_ref().filter(|settings| !is_there(settings)) {
         write_private(file, text).map_err(|source| Failure::Settings { file: file.clone(), source })?;
     }
     Ok(())

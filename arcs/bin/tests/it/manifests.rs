@@ -36,6 +36,18 @@ fn every_tool_of_a_manifest_is_one_that_the_arc_offers() {
                 .map_or(Value::Null, |tool| tool["inputSchema"].clone());
             assert!(schema["properties"].get(sink).is_some(), "{tool} has no argument {sink}");
         }
+        compare(name, &tools);
         assert!(arc.stop().0.success());
     }
+}
+
+/// What others build on is not changed by accident: with `UPDATE_GOLDEN=1` what is offered now becomes what is expected.
+fn compare(name: &str, tools: &[Value]) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/it/tools/{name}.json"));
+    let offered = format!("{:#}\n", Value::from(tools));
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::write(&path, &offered).expect("written");
+    }
+    let expected = std::fs::read_to_string(&path).unwrap_or_default();
+    assert_eq!(offered, expected, "{} is no longer what {name} offers", path.display());
 }

@@ -197,6 +197,19 @@ async fn a_backend_that_failed_thrice_is_left_alone() {
 }
 
 #[tokio::test]
+async fn the_only_backend_is_asked_however_often_it_failed() {
+    let mut script = vec![Act::Answer(http("500 Oh", "", "{\"error\":\"no memory\"}")); 5];
+    script.push(Act::Answer(openai(&["Yes"], "stop")));
+    let server = ModelServer::start(script).await;
+    let router = router(&backend("local", "openai", &server.url));
+    for _ in 0..5 {
+        let error = ask(&router, json!({})).await.expect_err("it has no memory");
+        assert!(error.message().contains("no memory"), "{error}");
+    }
+    assert_eq!(ask(&router, json!({})).await.expect("it is well again").backend, "local");
+}
+
+#[tokio::test]
 async fn private_data_is_not_sent_elsewhere() {
     // A documentation address (RFC 5737): nothing must ever be sent there.
     let settings = two("http://192.0.2.1:9", &gone().await);

@@ -156,10 +156,9 @@ async fn show_help(session: &mut Session, line: &Line<'_>) -> Result<(), Error> 
     let catalogue = session.catalogue().await?;
     let Some(tool) = catalogue.get(name) else {
         let names = catalogue.tools().map(|tool| tool.name.as_str());
-        let close = spec::nearest(name, names);
-        let hint =
-            if close.is_empty() { "help lists all".to_owned() } else { format!("Close to it: {}", close.join(", ")) };
-        return Err(Error::Usage(format!("there is no tool {name}. {hint}")));
+        let near = spec::close_to(name, names);
+        let hint = if near.is_empty() { ". help lists all" } else { &near };
+        return Err(Error::Usage(format!("there is no tool {name}{hint}")));
     };
     say(&help::page(tool, &terminal))
 }
