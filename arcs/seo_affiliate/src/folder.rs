@@ -235,6 +235,9 @@ fn disk_words(error: &io::Error) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use std::process::{Command, Stdio};
+    use std::time::Duration;
+
     use super::*;
     use crate::sample;
 
@@ -281,6 +284,40 @@ mod tests {
         assert!(matches!(error, FolderError::Check(_)), "{error:?}");
         assert_eq!(names(folder.path()), ["demo"]);
         assert_eq!(fs::read_to_string(folder.path().join("demo/index.html")).expect("an index"), before);
+    }
+
+    #[test]
+    #[ignore = "the next test starts it, and kills it"]
+    fn publish_for_ever() {
+        let sites = Sites::open(std::env::var_os("PUBLISH_IN").expect("a folder").into());
+        for article in sample::articles().iter().cycle() {
+            publish(&sites, std::slice::from_ref(article)).expect("published");
+        }
+    }
+
+    #[test]
+    fn a_kill_at_any_moment_leaves_a_whole_site() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (place, id) = (folder.path().join("demo"), "demo".parse().expect("a name"));
+        for round in 0..12 {
+            let mut publisher = Command::new(std::env::current_exe().expect("this program"))
+                .args(["--exact", "folder::tests::publish_for_ever", "--ignored"])
+                .env("PUBLISH_IN", folder.path())
+                .stdout(Stdio::null())
+                .spawn()
+                .expect("it runs");
+            while !place.exists() {
+                assert!(publisher.try_wait().expect("a child").is_none(), "it ended by itself");
+            }
+            // At another moment of its work each time.
+            std::thread::sleep(Duration::from_millis(100 + 7 * round));
+            publisher.kill().expect("it runs");
+            publisher.wait().expect("a child");
+            let sites = Sites::open(folder.path().to_owned());
+            assert_eq!(names(folder.path()), ["demo"]);
+            let site = sites.site(&id).expect("its data");
+            check(&place, &site, &Addresses::new("http://127.0.0.1:8001/", "demo")).expect("a sound site");
+        }
     }
 
     #[test]

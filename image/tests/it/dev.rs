@@ -122,6 +122,21 @@ fn ctrl_c_while_fetching_says_what_is_kept_and_leaves_nothing_running() {
 }
 
 #[test]
+fn a_second_start_on_the_same_folder_is_told_to_wait() {
+    let bench = Workbench::new();
+    bench.pip(r#"echo >"$HOME.started"; exec sleep 600"#);
+    let first = bench.dev(&["--once"]).spawn().expect("image runs");
+    until(|| bench.path("home.started").exists().then_some(()));
+    bench.run_dev(&["--no-model"]).expect_code(3).expect_words(&[
+        "error: cannot start on ./data",
+        "why   another scripts/run is just starting or stopping a system there",
+        "do    wait for that one",
+    ]);
+    kill_process(pid(first.id()), Signal::TERM).expect("it is there");
+    finish(first).expect_code(143);
+}
+
+#[test]
 fn ctrl_c_while_building_says_what_is_kept() {
     let bench = Workbench::new();
     bench.stand_in("cargo", r#"[ "$1" != --version ] || exec echo cargo 999.0.0; echo >"$0.started"; exec sleep 600"#);

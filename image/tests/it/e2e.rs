@@ -47,16 +47,23 @@ fn publish(data: &Path) {
     }
 }
 
-/// The system as it is after `scripts/run`, with the model server killed in a tick, and the router that waits for it.
+/// The same system again, with the model server killed in its first tick, and the router that waits for it.
 fn lose_the_model(data: &Path) {
     // A planner of the data folder takes the place of the one that ships.
     fs::create_dir_all(data.join("quests")).expect("made");
     fs::write(data.join("quests/quick-money.toml"), kill::planner()).expect("written");
     let published = fs::read_to_string(data.join("sites/crypto-beginner/index.html")).expect("a site is there");
     let port = two_free_ports();
-    let system = System::start(scripts_run(data, port), port);
-    system.call(&["kv.set", r#"{"key": "before", "value": 1}"#]).expect("kept");
-    kill::in_a_tick(&system, &[("think", "llm_router"), ("outline", "llama_server")], |_| {});
+    let system = System::launch(scripts_run(data, port), port);
+    let killed = [("think", "llm_router"), ("outline", "llama_server")].map(|(stage, name)| {
+        system.comes_to(stage);
+        (name, system.kill(name))
+    });
+    // The tick ends with a result or with an error; either way the user gets to the shell.
+    system.comes_to("next ");
+    for (name, pid) in killed {
+        system.wait_until_back(name, pid);
+    }
     let served = system.get("/crypto-beginner/");
     assert!(served.starts_with("HTTP/1.1 200") && served.ends_with(&published), "the site was harmed: {served}");
 }

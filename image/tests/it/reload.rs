@@ -1,4 +1,5 @@
-//! CONTRIBUTING's "Adding an Arc" on a running system: its tool is there, and gone again with its manifest.
+//! The last steps of CONTRIBUTING's "Adding an Arc" on a running system: its tool is there, and gone again with its
+//! manifest. (The first steps are the example `greeter`, which is built with everything else.)
 
 use std::fs;
 use std::path::Path;

@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, Output, Stdio};
+use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -18,20 +19,32 @@ pub(crate) struct System {
     launcher: Child,
     /// What the user types; the shell ends with it.
     keyboard: Option<ChildStdin>,
+    /// What it says, line by line.
+    said: Receiver<String>,
 }
 
 impl System {
-    /// Starts it by `command`, which listens on `port`, and waits for the shell.
-    pub(crate) fn start(mut command: Command, port: u16) -> Self {
+    /// Starts it by `command`, which listens on `port`.
+    pub(crate) fn launch(mut command: Command, port: u16) -> Self {
         let mut launcher = command.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it runs");
         let keyboard = launcher.stdin.take();
         let output = BufReader::new(launcher.stderr.take().expect("piped"));
-        let system = Self { port, launcher, keyboard };
-        let mut lines = output.lines().map_while(Result::ok).inspect(|line| eprintln!("{line}"));
-        assert!(lines.any(|line| line.starts_with("next ")), "the shell was not reached");
-        // What comes later is read to its end, so that nobody waits for a full pipe.
-        std::thread::spawn(move || lines.count());
+        let (sender, said) = channel();
+        std::thread::spawn(move || output.lines().map_while(Result::ok).for_each(|line| drop(sender.send(line))));
+        Self { port, launcher, keyboard, said }
+    }
+
+    /// The same, and waits for the shell.
+    pub(crate) fn start(command: Command, port: u16) -> Self {
+        let system = Self::launch(command, port);
+        system.comes_to("next ");
         system
+    }
+
+    /// Waits until it says a line that begins with `words`.
+    pub(crate) fn comes_to(&self, words: &str) {
+        let mut lines = self.said.iter().inspect(|line| eprintln!("{line}"));
+        assert!(lines.any(|line| line.starts_with(words)), "it never said {words:?}");
     }
 
     /// `luca-run` with these words.
