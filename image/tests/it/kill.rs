@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use crate::model::{Mood, ScriptedModel};
 use crate::system::System;
 use crate::workbench::repository;
 
@@ -74,15 +75,15 @@ pub(crate) fn planner() -> String {
 }
 
 /// Fires a tick and kills processes in it, each at one of its stages: the tick ends with a result or with an error that
-/// says something, and the processes come back with what was kept. `hold` is told when the tick is to stand still.
-pub(crate) fn in_a_tick(system: &System, deaths: &[(&str, &str)], hold: impl Fn(bool)) {
+/// says something, and the processes come back with what was kept. The model keeps the tick where it is meanwhile.
+pub(crate) fn in_a_tick(system: &System, model: &ScriptedModel, deaths: &[(&str, &str)]) {
     let mut tick = Tick::fire(system);
     let mut killed = Vec::new();
     for (stage, name) in deaths {
         assert!(tick.comes_to(stage), "it ended before {stage}, {killed:?} killed: {:?}", tick.words);
-        hold(true);
+        model.set_mood(Mood::Absent);
         killed.push((*name, system.kill(name)));
-        hold(false);
+        model.set_mood(Mood::Helpful);
     }
     match tick.end() {
         Ok(result) => assert_eq!(result["details"]["ok"], json!(true), "{deaths:?}: {result}"),

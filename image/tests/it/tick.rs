@@ -52,9 +52,8 @@ fn no_process_that_is_killed_in_a_tick_harms_what_is_kept() {
     let (bench, model, port) = (Workbench::new(), ScriptedModel::start(), two_free_ports());
     let system = System::start(dev(&bench, &model, port, &[]), port);
     system.call(&["kv.set", r#"{"key": "before", "value": 1}"#]).expect("kept");
-    let hold = |still| model.set_mood(if still { Mood::Absent } else { Mood::Helpful });
     for deaths in TICKS {
-        kill::in_a_tick(&system, deaths, hold);
+        kill::in_a_tick(&system, &model, deaths);
         judge(&bench.path("data"), port);
     }
     let result = system.call(&["awake.tick"]).expect("a tick like any other");
