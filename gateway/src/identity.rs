@@ -2,8 +2,8 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use spec::Name;
 use spec::caller::{Who, code};
+use spec::{Name, Token};
 use tokio::net::UnixStream;
 
 use crate::message::Fault;
@@ -43,6 +43,30 @@ pub(crate) fn of_loopback(peer: SocketAddr, own: SocketAddr) -> Identity {
     match tables.iter().find_map(|table| user_of(table, peer, own)) {
         Some(user) => of_user(user, rustix::process::geteuid().as_raw()),
         None => Err(Fault::new(code::AUTH, "the gateway cannot tell which user this connection belongs to")),
+    }
+}
+
+/// What tells the owner from everybody else on the network: a token of the system configuration.
+pub(crate) struct Tokens(Vec<blake3::Hash>);
+
+impl Tokens {
+    pub(crate) fn new(tokens: &[Token]) -> Self {
+        Self(tokens.iter().map(|token| blake3::hash(token.as_str().as_bytes())).collect())
+    }
+
+    /// Whose connection it is that shows `authorization`, the header of that name (RFC 6750, 2.1). Digests are compared,
+    /// in a time that does not depend on where they differ.
+    pub(crate) fn of_bearer(&self, authorization: Option<&str>) -> Identity {
+        let shown = authorization.and_then(|text| text.split_once(' '));
+        let shown = shown.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+        let Some((_, token)) = shown else {
+            return Err(Fault::new(code::AUTH, "a token is wanted: Authorization: Bearer TOKEN"));
+        };
+        let digest = blake3::hash(token.trim().as_bytes());
+        match self.0.iter().fold(false, |known, own| known | (*own == digest)) {
+            true => Ok(Who::Owner),
+            false => Err(Fault::new(code::AUTH, "this token is not the one of this machine")),
+        }
     }
 }
 
@@ -106,6 +130,19 @@ mod tests {
         assert_eq!(user_of(table, at(50000), at(8000)), Some(1001));
         assert_eq!(user_of(table, at(50001), at(8000)), Some(7));
         assert_eq!(user_of(table, at(50002), at(8000)), None);
+    }
+
+    #[test]
+    fn the_owner_is_who_shows_a_token() {
+        let tokens = Tokens::new(&["0123456789abcdef".parse().expect("a token")]);
+        for shown in ["Bearer 0123456789abcdef", "bearer  0123456789abcdef "] {
+            assert_eq!(tokens.of_bearer(Some(shown)).ok(), Some(Who::Owner), "{shown}");
+        }
+        for shown in ["0123456789abcdef", "Basic 0123456789abcdef", "Bearer 0123456789abcdeg", "Bearer ", "Bearer"] {
+            assert_eq!(tokens.of_bearer(Some(shown)).expect_err(shown).code, code::AUTH);
+        }
+        assert!(tokens.of_bearer(None).is_err());
+        assert!(Tokens::new(&[]).of_bearer(Some("Bearer ")).is_err(), "no token is no open door");
     }
 
     #[test]

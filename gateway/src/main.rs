@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use gateway::{Inherited, Settings};
+use spec::GatewaySettings;
 use tracing_subscriber::EnvFilter;
 
 fn main() -> anyhow::Result<()> {
@@ -19,5 +20,14 @@ fn main() -> anyhow::Result<()> {
         .init();
     let data = env::var_os(spec::control::env::DATA).map(PathBuf::from);
     let data = data.with_context(|| format!("{} does not name the data folder", spec::control::env::DATA))?;
-    Ok(gateway::run(Settings { inherited: inherited?, data })?)
+    let tokens = match env::var(spec::control::env::SETTINGS) {
+        Ok(file) => settings(&file)?.tokens,
+        Err(_) => Vec::new(),
+    };
+    Ok(gateway::run(Settings { inherited: inherited?, data, tokens })?)
+}
+
+fn settings(file: &str) -> anyhow::Result<GatewaySettings> {
+    let text = std::fs::read_to_string(file).with_context(|| format!("{file} cannot be read"))?;
+    GatewaySettings::parse(file, &text).map_err(|problems| anyhow::anyhow!("{problems}"))
 }

@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use spec::caller::code;
-use spec::control::{ByName, LOGS, LogQuery, RESTART, SERVICES, START, STOP};
+use spec::control::{ByName, LOGS, LogQuery, POWEROFF, REBOOT, RESTART, SERVICES, START, STOP};
 
 use crate::arc::Answer;
 use crate::catalogue::{Catalogue, InvalidTool};
@@ -51,6 +51,8 @@ impl Own {
             tool("start", "Starts a service", &by_name, false),
             tool("stop", "Stops a service; it stays stopped until it is started", &by_name, false),
             tool("restart", "Stops a service and starts it again", &by_name, false),
+            tool("poweroff", "Stops everything and switches the machine off", &nothing, false),
+            tool("reboot", "Stops everything and restarts the machine", &nothing, false),
             tool("logs", "The last lines that services wrote", &log_query, true),
             tool("status", "How the gateway itself is doing: version, audit", &nothing, true),
         ];
@@ -86,6 +88,8 @@ pub(crate) async fn run(gateway: &Gateway, tool: &str, arguments: &[u8]) -> Answ
     let (_, method) = tool.split_once('.').unwrap_or_default();
     let structured = match tool {
         "system.services" => gateway.control.ask(SERVICES, b"null").await?,
+        "system.poweroff" => gateway.control.ask(POWEROFF, b"null").await?,
+        "system.reboot" => gateway.control.ask(REBOOT, b"null").await?,
         "system.start" | "system.stop" | "system.restart" => {
             checked::<ByName>(tool, arguments)?;
             let method = [START, STOP, RESTART].into_iter().find(|known| *known == method).unwrap_or(START);

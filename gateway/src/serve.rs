@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use spec::Token;
 use spec::control::{SERVICES, ServiceInfo};
 use tokio::net::{TcpListener, UnixStream};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -33,6 +34,8 @@ pub struct Settings {
     pub inherited: Inherited,
     /// The data folder: the audit file is `log/audit.jsonl` in it.
     pub data: PathBuf,
+    /// What somebody shows who comes from another machine and is the owner.
+    pub tokens: Vec<Token>,
 }
 
 /// Why the gateway does not run.
@@ -69,14 +72,14 @@ pub fn run(settings: Settings) -> Result<(), StartError> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let runtime = runtime.map_err(Reason::Runtime)?;
     let audit = Arc::new(Audit::start(&settings.data.join("log/audit.jsonl")).map_err(Reason::Audit)?);
-    let ended = runtime.block_on(serve(settings.inherited, Arc::clone(&audit)));
+    let ended = runtime.block_on(serve(settings.inherited, settings.tokens, Arc::clone(&audit)));
     // Ends what is still under way, and so gives back its places in the audit's queue.
     runtime.shutdown_timeout(Duration::from_secs(1));
     audit.close();
     ended.map_err(StartError)
 }
 
-async fn serve(inherited: Inherited, audit: Arc<Audit>) -> Result<(), Reason> {
+async fn serve(inherited: Inherited, tokens: Vec<Token>, audit: Arc<Audit>) -> Result<(), Reason> {
     let signals = Signals::new().map_err(Reason::Signals)?;
     let (control, incoming) = Control::start(control_stream(inherited.control)?);
     let owner = unix::listener(inherited.owner).map_err(descriptor("gateway.sock"))?;
@@ -93,7 +96,7 @@ async fn serve(inherited: Inherited, audit: Arc<Audit>) -> Result<(), Reason> {
     take_in_services(&gateway).await;
     tokio::spawn(unix::serve_owner(Arc::clone(&gateway), owner));
     if let Some(listener) = websocket {
-        tokio::spawn(websocket::serve(Arc::clone(&gateway), listener));
+        tokio::spawn(websocket::serve(Arc::clone(&gateway), listener, tokens));
     }
     tracing::info!(arcs = gateway.registry.arcs().len(), "ready");
     notify("READY=1");

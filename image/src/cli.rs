@@ -28,6 +28,10 @@ pub(crate) enum Command {
         /// The suite; all of them unless stated.
         suite: Option<Suite>,
     },
+    /// Build the quick image: a disk that boots in QEMU.
+    Build,
+    /// Build the quick image and boot it in QEMU.
+    Boot(BootOptions),
     /// Build the static programs that ship, and print their sizes.
     Release,
     /// Measure the system that runs: the cost of a call, and the memory of each process.
@@ -60,6 +64,23 @@ pub(crate) struct DevOptions {
     pub(crate) model: Option<ModelSource>,
     #[arg(long)]
     pub(crate) no_model: bool,
+}
+
+/// How an image is booted.
+#[derive(Debug, Args)]
+pub(crate) struct BootOptions {
+    /// The memory of the machine, in MiB.
+    #[arg(long, value_name = "MIB", default_value_t = 512)]
+    pub(crate) memory: u32,
+    /// Where its gateway is reached on this machine; its sites are at the next port.
+    #[arg(long, value_name = "ADDRESS:PORT", value_parser = listen_address, default_value = "127.0.0.1:8000")]
+    pub(crate) listen: SocketAddr,
+    /// An llmbasedos.toml for it; what it does not say of the gateway and the listeners is added.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// What its kernel is told beside what the image says.
+    #[arg(long, value_name = "WORDS", default_value = "", allow_hyphen_values = true)]
+    pub(crate) append: String,
 }
 
 /// Where the model is that the user asked for.

@@ -1,11 +1,13 @@
-//! The task runner: developer mode now, disk images and the machines that boot them next.
+//! The task runner: developer mode, disk images and the machines that boot them.
 
 mod bench;
+mod cache;
 mod cli;
 mod dev;
 mod failure;
 mod http;
 mod process;
+mod quick;
 mod release;
 mod repository;
 mod signals;
@@ -18,6 +20,7 @@ use clap::Parser;
 
 use crate::cli::{Cli, Command};
 use crate::failure::Failure;
+use crate::quick::ImageOptions;
 use crate::repository::Repository;
 use crate::signals::Signals;
 
@@ -38,6 +41,8 @@ fn run(command: &Command) -> Result<(), Failure> {
     match command {
         Command::Dev(options) => dev::run(options, &repository, &signals),
         Command::Test { suite } => suites::run(*suite, &repository, &signals),
+        Command::Build => quick::run(&ImageOptions::Build, &repository, &signals),
+        Command::Boot(options) => quick::run(&ImageOptions::Boot(options), &repository, &signals),
         Command::Release => release::run(&repository, &signals),
         Command::Bench { data } => bench::run(&data.clone().unwrap_or_else(|| repository.path("data"))),
     }

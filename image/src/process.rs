@@ -68,7 +68,8 @@ impl Running {
         }
     }
 
-    fn wait_at_most(&mut self, patience: Duration) -> Option<ExitStatus> {
+    /// Waits for its end, but no longer than `patience`.
+    pub(crate) fn wait_at_most(&mut self, patience: Duration) -> Option<ExitStatus> {
         let begun = Instant::now();
         while self.ended().is_none() && begun.elapsed() < patience {
             std::thread::sleep(LOOK_EVERY);

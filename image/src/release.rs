@@ -1,7 +1,7 @@
 //! The programs as they ship: static, small, for this machine's architecture.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::failure::{Failure, plain};
@@ -15,13 +15,33 @@ use crate::terminal;
 const RUSTFLAGS: &str = "-C target-feature=+crt-static --cfg getrandom_backend=\"linux_getrandom\"";
 
 /// What ships.
-const PROGRAMS: &[&str] = &["init", "gateway", "arcs", "luca-shell", "luca-run"];
+pub(crate) const PROGRAMS: &[&str] = &["init", "gateway", "arcs", "luca-shell", "luca-run", "netd"];
+
+/// How the programs are built (`Cargo.toml`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Profile {
+    /// As they ship.
+    Release,
+    /// The same code without link-time optimisation, which takes most of the time.
+    Quick,
+}
 
 /// Builds the programs and prints a table of their sizes in bytes.
 pub(crate) fn run(repository: &Repository, signals: &Signals) -> Result<(), Failure> {
+    let folder = build(Profile::Release, repository, signals)?;
+    for program in PROGRAMS {
+        let path = folder.join(program);
+        terminal::result(format_args!("{program:12} {:>12}", size(&path)?));
+    }
+    Ok(())
+}
+
+/// Builds the programs; answers the folder in which they lie.
+pub(crate) fn build(profile: Profile, repository: &Repository, signals: &Signals) -> Result<PathBuf, Failure> {
     let target = host_triple()?;
+    let name = if profile == Profile::Release { "release" } else { "quick" };
     let mut cargo = Command::new("cargo");
-    cargo.current_dir(repository.path("")).args(["build", "--release", "--locked", "--target", &target]);
+    cargo.current_dir(repository.path("")).args(["build", "--locked", "--profile", name, "--target", &target]);
     for program in PROGRAMS {
         cargo.args(["--bin", program]);
     }
@@ -30,12 +50,7 @@ pub(crate) fn run(repository: &Repository, signals: &Signals) -> Result<(), Fail
         return Err(Failure::new("the programs could not be built", "see above", "mend that and run this again"));
     }
     // Beside this program's own `debug/`, wherever cargo was told to build.
-    let folder = repository.program("..").join(&target).join("release");
-    for program in PROGRAMS {
-        let path = folder.join(program);
-        terminal::result(format_args!("{program:12} {:>12}", size(&path)?));
-    }
-    Ok(())
+    Ok(repository.program("..").join(&target).join(name))
 }
 
 fn size(path: &Path) -> Result<u64, Failure> {

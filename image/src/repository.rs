@@ -1,7 +1,10 @@
 //! Where the checkout and its built programs lie.
 
+use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
+use crate::cache::make_folder;
 use crate::failure::{Failure, plain};
 
 /// The checkout that this program was built in.
@@ -33,6 +36,23 @@ impl Repository {
     /// A program that was built beside this one.
     pub(crate) fn program(&self, name: &str) -> PathBuf {
         self.programs.join(name)
+    }
+
+    /// `bin/luca-shell` and `bin/luca-run` in the checkout, so that a user need not know where cargo builds.
+    pub(crate) fn link_programs(&self) -> Result<(), Failure> {
+        let folder = self.path("bin");
+        make_folder(&folder)?;
+        for name in ["luca-shell", "luca-run"] {
+            let (link, program) = (folder.join(name), self.program(name));
+            if fs::read_link(&link).is_ok_and(|target| target == program) {
+                continue;
+            }
+            let part = folder.join(format!("{name}.{}", std::process::id()));
+            symlink(&program, &part)
+                .and_then(|()| fs::rename(&part, &link))
+                .map_err(|error| Failure::io("make the link", &link, &error))?;
+        }
+        Ok(())
     }
 }
 

@@ -9,6 +9,7 @@ use crate::error::StartError;
 /// What `init --help` prints.
 pub(crate) const HELP: &str = "\
 init --dev --data DIR --manifests DIR [--manifests DIR ...] [options]
+init --appliance        (as PID 1 of the image)
 
 Starts every service of llmbasedos, keeps it running, and ends them all when it is asked to end (Ctrl-C).
 
@@ -28,12 +29,26 @@ pub(crate) enum Command {
     Help,
     Version,
     Run(Options),
+    /// As PID 1 on the root of the image.
+    Appliance,
+}
+
+/// What kind of machine it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// A developer's: one process among others.
+    Developer,
+    /// Ours alone.
+    Appliance,
 }
 
 /// How to run.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Options {
+    pub(crate) mode: Mode,
     pub(crate) data: PathBuf,
+    /// `None`: `run` in the data folder.
+    pub(crate) run: Option<PathBuf>,
     pub(crate) manifests: Vec<PathBuf>,
     pub(crate) config: Vec<PathBuf>,
     /// `None`: what the configuration says, else [`DEFAULT_LISTEN`].
@@ -53,13 +68,14 @@ pub(crate) const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Add
 pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, StartError> {
     use lexopt::prelude::{Long, Short};
     let mut parser = lexopt::Parser::from_iter(arguments);
-    let (mut dev, mut data, mut with_parent) = (false, None, false);
+    let (mut dev, mut appliance, mut data, mut with_parent) = (false, false, None, false);
     let (mut manifests, mut config, mut listen, mut programs) = (Vec::new(), Vec::new(), None, None);
     while let Some(argument) = parser.next().map_err(usage)? {
         match argument {
             Long("help") | Short('h') => return Ok(Command::Help),
             Long("version") | Short('V') => return Ok(Command::Version),
             Long("dev") => dev = true,
+            Long("appliance") => appliance = true,
             Long("with-parent") => with_parent = true,
             Long("data") => data = Some(PathBuf::from(parser.value().map_err(usage)?)),
             Long("manifests") => manifests.push(PathBuf::from(parser.value().map_err(usage)?)),
@@ -69,11 +85,24 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Com
             other => return Err(usage(other.unexpected())),
         }
     }
+    if appliance && std::process::id() == 1 {
+        return Ok(Command::Appliance);
+    }
     if !dev {
-        return Err(StartError::Usage("running as PID 1 is not built yet: use `init --dev --data DIR`".to_owned()));
+        let message = "runs as PID 1 of the image, or on a developer's machine as `init --dev --data DIR`";
+        return Err(StartError::Usage(message.to_owned()));
     }
     let data = data.ok_or_else(|| StartError::Usage("--data DIR is missing".to_owned()))?;
-    Ok(Command::Run(Options { data, manifests, config, listen, programs, with_parent }))
+    Ok(Command::Run(Options {
+        mode: Mode::Developer,
+        data,
+        run: None,
+        manifests,
+        config,
+        listen,
+        programs,
+        with_parent,
+    }))
 }
 
 fn address(text: &OsString) -> Result<SocketAddr, StartError> {
@@ -99,7 +128,9 @@ mod tests {
     fn all_options_are_read() {
         let line = "--dev --data d --manifests a --manifests b --config c --listen 127.0.0.1:9 --bin e --with-parent";
         let expected = Options {
+            mode: Mode::Developer,
             data: "d".into(),
+            run: None,
             manifests: vec!["a".into(), "b".into()],
             config: vec!["c".into()],
             listen: Some(SocketAddr::from(([127, 0, 0, 1], 9))),
@@ -113,7 +144,8 @@ mod tests {
     #[test]
     fn what_is_wrong_is_said() {
         for (line, message) in [
-            ("", "running as PID 1 is not built yet: use `init --dev --data DIR`"),
+            ("", "runs as PID 1 of the image, or on a developer's machine as `init --dev --data DIR`"),
+            ("--appliance", "runs as PID 1 of the image, or on a developer's machine as `init --dev --data DIR`"),
             ("--dev", "--data DIR is missing"),
             ("--dev --listen everywhere", "--listen must be ADDRESS:PORT such as 127.0.0.1:8000, not \"everywhere\""),
             ("--devv", "invalid option '--devv'"),

@@ -20,15 +20,16 @@ pub(crate) struct Layout {
 const VOLATILE: [&str; 4] = ["mcp", "callers", "notify", "settings"];
 
 impl Layout {
-    /// Creates what is missing, and takes the lock that keeps a second init away while the file is open.
+    /// Creates what is missing (`run`: in the data folder unless it is given), and takes the lock that keeps a second init away while the file is open.
     ///
     /// # Errors
     /// [`StartError::Data`] where the folder cannot be used, [`StartError::AlreadyRunning`] where it is in use.
-    pub(crate) fn prepare(data: &Path) -> Result<(Self, File), StartError> {
+    pub(crate) fn prepare(data: &Path, run: Option<&Path>) -> Result<(Self, File), StartError> {
         let failed = StartError::data;
         create_folder(data).map_err(failed(data, "create it"))?;
         let data = data.canonicalize().map_err(failed(data, "find it"))?;
-        let layout = Self { run: data.join("run"), data };
+        let run = run.map_or_else(|| data.join("run"), Path::to_owned);
+        let layout = Self { run, data };
         create_folder(&layout.run).map_err(failed(&layout.run, "create it"))?;
         let lock = layout.lock()?;
         layout.clear_volatile();
@@ -106,12 +107,15 @@ pub(crate) fn create_folder(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
-/// Replaces a small file for its owner alone (0600), so that a reader finds the old or the new one whole.
+/// Replaces a small file for its owner alone (0600), so that a reader finds the old or the new one whole, also after a
+/// power cut.
 pub(crate) fn write_private(path: &Path, text: &str) -> io::Result<()> {
     let fresh = path.with_extension("new");
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh)?;
     file.write_all(text.as_bytes())?;
-    fs::rename(&fresh, path)
+    file.sync_all()?;
+    fs::rename(&fresh, path)?;
+    path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
 }
 
 #[cfg(test)]
@@ -128,8 +132,8 @@ mod tests {
     #[test]
     fn a_folder_is_used_once_and_left_by_the_first_is_free_again() {
         let folder = tempfile::tempdir().expect("a folder");
-        let (layout, lock) = Layout::prepare(&folder.path().join("a/b")).expect("prepared");
-        let second = Layout::prepare(&layout.data).expect_err("in use").to_string();
+        let (layout, lock) = Layout::prepare(&folder.path().join("a/b"), None).expect("prepared");
+        let second = Layout::prepare(&layout.data, None).expect_err("in use").to_string();
         let expected = format!(
             "llmbasedos is already running on {} (pid {}); stop it or use --data",
             layout.data.display(),
@@ -137,6 +141,6 @@ mod tests {
         );
         assert_eq!(second, expected);
         drop(lock);
-        Layout::prepare(&layout.data).expect("free again");
+        Layout::prepare(&layout.data, None).expect("free again");
     }
 }

@@ -26,7 +26,7 @@ impl Complaint {
         Self { plain: format!("{fault}\n{consequence}"), picture }
     }
 
-    fn plain(plain: String) -> Self {
+    pub(crate) fn plain(plain: String) -> Self {
         Self { plain, picture: None }
     }
 }

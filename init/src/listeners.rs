@@ -6,36 +6,39 @@ use std::net::{SocketAddr, TcpListener};
 
 use spec::{Name, SystemConfig};
 
-use crate::command_line::DEFAULT_LISTEN;
+use crate::command_line::{DEFAULT_LISTEN, Mode, Options};
 use crate::error::StartError;
 
 /// Bound listeners, by name. They outlive the services, so that a restart refuses nobody.
 pub(crate) type Listeners = BTreeMap<Name, TcpListener>;
 
 /// Binds what `wanted` names and the command line or the configuration gives an address. (`std` sets SO_REUSEADDR,
-/// close-on-exec and the largest backlog that the kernel allows.)
-///
-/// # Errors
-/// An address that is in use, not loopback, or not of this machine.
-pub(crate) fn bind(
-    wanted: &BTreeSet<Name>,
-    listen: Option<SocketAddr>,
-    config: &SystemConfig,
-) -> Result<Listeners, StartError> {
+/// close-on-exec and the largest backlog that the kernel allows.) Answers what could not be bound as well: an address
+/// that is in use or not of this machine, or on a developer's machine one that strangers reach.
+pub(crate) fn bind(wanted: &BTreeSet<Name>, options: &Options, config: &SystemConfig) -> (Listeners, Vec<StartError>) {
     let mut listeners = Listeners::new();
+    let mut troubles = Vec::new();
     for name in wanted {
-        let Some(address) = address(name, listen, config) else { continue };
-        let listener = || name.to_string();
-        if !address.ip().is_loopback() {
-            return Err(StartError::NotLoopback { listener: listener(), address });
+        let Some(address) = address(name, options.listen, config) else { continue };
+        match bind_one(name, address, options.mode) {
+            Ok(bound) => {
+                listeners.insert(name.clone(), bound);
+            }
+            Err(trouble) => troubles.push(trouble),
         }
-        let bound = TcpListener::bind(address).map_err(|source| match source.kind() {
-            io::ErrorKind::AddrInUse => StartError::AddressInUse { listener: listener(), address },
-            _ => StartError::Address { listener: listener(), address, source },
-        })?;
-        listeners.insert(name.clone(), bound);
     }
-    Ok(listeners)
+    (listeners, troubles)
+}
+
+fn bind_one(name: &Name, address: SocketAddr, mode: Mode) -> Result<TcpListener, StartError> {
+    let listener = name.to_string();
+    if mode == Mode::Developer && !address.ip().is_loopback() {
+        return Err(StartError::NotLoopback { listener, address });
+    }
+    TcpListener::bind(address).map_err(|source| match source.kind() {
+        io::ErrorKind::AddrInUse => StartError::AddressInUse { listener, address },
+        _ => StartError::Address { listener, address, source },
+    })
 }
 
 /// The command line wins over the configuration. The sites are at the gateway's next port unless something else is said.
@@ -79,12 +82,27 @@ mod tests {
     #[test]
     fn only_loopback_and_only_what_is_free() {
         let wanted: BTreeSet<Name> = ["gateway".parse().expect("a name")].into();
-        let bind = |address: SocketAddr| bind(&wanted, Some(address), &SystemConfig::default());
-        let refused = bind(SocketAddr::from(([0, 0, 0, 0], 0))).expect_err("not loopback");
+        let options = |mode, address: SocketAddr| Options {
+            mode,
+            data: "data".into(),
+            run: None,
+            manifests: Vec::new(),
+            config: Vec::new(),
+            listen: Some(address),
+            programs: None,
+            with_parent: false,
+        };
+        let bind = |mode, address| {
+            let (mut listeners, mut troubles) = bind(&wanted, &options(mode, address), &SystemConfig::default());
+            listeners.pop_first().map(|(_, listener)| listener).ok_or_else(|| troubles.remove(0))
+        };
+        let everywhere = SocketAddr::from(([0, 0, 0, 0], 0));
+        let refused = bind(Mode::Developer, everywhere).expect_err("not loopback");
         assert_eq!(refused.exit_code(), 2);
-        let first = bind(SocketAddr::from(([127, 0, 0, 1], 0))).expect("bound");
-        let address = first.values().next().and_then(|listener| listener.local_addr().ok()).expect("an address");
-        let refused = bind(address).expect_err("in use");
+        bind(Mode::Appliance, everywhere).expect("an appliance is reached from elsewhere");
+        let first = bind(Mode::Developer, SocketAddr::from(([127, 0, 0, 1], 0))).expect("bound");
+        let address = first.local_addr().expect("an address");
+        let refused = bind(Mode::Developer, address).expect_err("in use");
         assert_eq!(refused.to_string(), format!("{address} is in use (gateway): choose another with --listen"));
     }
 }

@@ -2,14 +2,17 @@
 //!
 //! | module | what it is |
 //! | --- | --- |
+//! | `boot` | from the kernel's first process to a machine on which services can run, and its end |
 //! | `machine` | the life of one service: pure, `step(state, event)` |
 //! | `plan` | how a service is to be started: pure |
 //! | `catalogue`, `library`, `manifests` | which manifests count, and in which order |
 //! | `supervisor` | the loop that carries out what the machines and plans ask for |
 //! | `rpc`, `connection` | what is spoken on `init.sock` and the control channel |
 //! | `log` | what services say |
+//! | `token` | what the owner shows from elsewhere |
 //! | `sys` | the one seam to the kernel |
 
+mod boot;
 mod catalogue;
 mod command_line;
 mod connection;
@@ -24,6 +27,7 @@ mod plan;
 mod rpc;
 mod supervisor;
 mod sys;
+mod token;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -33,10 +37,14 @@ use error::StartError;
 use supervisor::Supervisor;
 
 fn main() -> ExitCode {
+    if boot::is_first_stage() {
+        boot::first_stage();
+    }
     let outcome = match command_line::parse(std::env::args_os()) {
         Ok(Command::Help) => return print(command_line::HELP),
         Ok(Command::Version) => return print(concat!("init ", env!("CARGO_PKG_VERSION"), "\n")),
         Ok(Command::Run(options)) => run(&options),
+        Ok(Command::Appliance) => boot::appliance(),
         Err(error) => Err(error),
     };
     match outcome {

@@ -104,8 +104,11 @@ pub(crate) fn plan(manifest: &Manifest, around: &Surroundings<'_>) -> Plan {
     let name = manifest.name.as_str();
     let layout = around.layout;
     let folder = paths::arc_data(&layout.data, name);
-    let settings = around.config.arcs.get(&manifest.name);
-    let settings = settings.map(|settings| (layout.settings_file(name), settings.to_string()));
+    let settings = match manifest.control {
+        true => Some(around.config.gateway.to_toml()),
+        false => around.config.arcs.get(&manifest.name).map(ToString::to_string),
+    };
+    let settings = settings.map(|text| (layout.settings_file(name), text));
     let mounts: Vec<PlannedMount> = manifest.cage.mounts.iter().map(|mount| planned(mount, layout)).collect();
     let shared = mounts.iter().map(|mount| mount.source.clone()).filter(|source| source.starts_with(&layout.data));
     Plan {
@@ -287,11 +290,13 @@ service  gateway
 execute  /opt/bin/gateway [\"gateway\"]
 in       /home/a/data/arcs/gateway
 create   /home/a/data/arcs/gateway
+settings /home/a/data/run/settings/gateway.toml
 inherit  3 gateway.sock
 inherit  4 control
 inherit  5 gateway
 set      ARC_DATA=/home/a/data
 set      ARC_NAME=gateway
+set      ARC_SETTINGS=/home/a/data/run/settings/gateway.toml
 set      HOME=/home/a/data/arcs/gateway
 set      NOTIFY_SOCKET=/home/a/data/run/notify/gateway.sock
 set      PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin

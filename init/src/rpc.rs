@@ -7,6 +7,8 @@ use spec::Name;
 use spec::caller::code;
 use spec::control::{self, ByName, LogQuery};
 
+use crate::sys::Halt;
+
 /// A call that init understands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Call {
@@ -15,6 +17,7 @@ pub(crate) enum Call {
     Stop(Name),
     Restart(Name),
     Logs(LogQuery),
+    End(Halt),
 }
 
 /// A call with the id under which it is answered; a notification has none.
@@ -33,7 +36,15 @@ pub(crate) struct Refusal {
     pub(crate) message: String,
 }
 
-const METHODS: [&str; 5] = [control::SERVICES, control::START, control::STOP, control::RESTART, control::LOGS];
+const METHODS: [&str; 7] = [
+    control::SERVICES,
+    control::START,
+    control::STOP,
+    control::RESTART,
+    control::LOGS,
+    control::POWEROFF,
+    control::REBOOT,
+];
 
 /// Reads one line. serde_json bounds the depth of nesting (128); the caller bounds the length.
 pub(crate) fn parse(line: &[u8]) -> Result<Request, Refusal> {
@@ -65,6 +76,8 @@ fn call(method: &str, params: Option<Value>) -> Result<Call, (i32, String)> {
         control::STOP => by_name(params).map(Call::Stop),
         control::RESTART => by_name(params).map(Call::Restart),
         control::LOGS => read(method, params).map(Call::Logs),
+        control::POWEROFF => Ok(Call::End(Halt::PowerOff)),
+        control::REBOOT => Ok(Call::End(Halt::Reboot)),
         _ => Err((code::METHOD_NOT_FOUND, unknown("method", method, METHODS))),
     }
 }

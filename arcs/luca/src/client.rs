@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use spec::Token;
 use spec::caller::Failure;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::{Notify, oneshot};
@@ -95,14 +96,15 @@ impl Shared {
 }
 
 impl Client {
-    /// Connects to the first of `candidates` that answers. `name` is what the client calls itself.
+    /// Connects to the first of `candidates` that answers. `token` is shown where it
+    /// is reached over the network; `name` is what the client calls itself.
     ///
     /// # Errors
     /// None answers: that of the first.
-    pub(crate) async fn connect(candidates: &[Address], name: &str) -> Result<Self, Error> {
+    pub(crate) async fn connect(candidates: &[Address], token: Option<&Token>, name: &str) -> Result<Self, Error> {
         let mut first_error = None;
         for address in candidates {
-            match Self::greet(address, name).await {
+            match Self::greet(address, token, name).await {
                 Ok(client) => return Ok(client),
                 Err(reason) => {
                     first_error.get_or_insert(Error::Unreachable { address: address.clone(), reason });
@@ -112,9 +114,9 @@ impl Client {
         Err(first_error.unwrap_or(Error::NotFound { looked: Vec::new() }))
     }
 
-    async fn greet(address: &Address, name: &str) -> Result<Self, String> {
+    async fn greet(address: &Address, token: Option<&Token>, name: &str) -> Result<Self, String> {
         let greeting = async {
-            let (incoming, outgoing) = transport::connect(address).await?;
+            let (incoming, outgoing) = transport::connect(address, token).await?;
             let mut client = Self::start(address.clone(), incoming, outgoing);
             let hello = json!({
                 "protocolVersion": PROTOCOL_VERSION,

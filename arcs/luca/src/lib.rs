@@ -16,6 +16,7 @@ mod render;
 mod run;
 mod schema;
 mod shell;
+mod token;
 mod transport;
 mod words;
 

@@ -1,6 +1,7 @@
 //! `luca-run`: one call, its result on the standard output.
 
 use std::io::{BufRead, IsTerminal, Read, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -18,6 +19,7 @@ use crate::help;
 use crate::render::progress::Stages;
 use crate::render::terminal::Terminal;
 use crate::render::{error, json};
+use crate::token;
 use crate::words::{self, Given};
 
 /// Calls one tool of the running system and prints its result.
@@ -42,6 +44,9 @@ pub struct RunOptions {
     /// The gateway, unix:PATH or ws://HOST:PORT/ws [default: $LLMBASEDOS_GATEWAY, or found]
     #[arg(long, value_name = "ADDRESS")]
     gateway: Option<Address>,
+    /// A file with the token that a gateway on another machine asks for [default: $LLMBASEDOS_TOKEN]
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
 }
 
 const AFTER_HELP: &str = "\
@@ -88,7 +93,9 @@ async fn work(options: RunOptions) -> Result<Value, Error> {
         _ => Some(Given::from_arguments(options.arguments)?),
     };
     let addresses = candidates(options.gateway.as_ref(), &Surroundings::of_this_process())?;
-    let client = patience.wait("the gateway", Client::connect(&addresses, "luca-run")).await?;
+    let token = token::find(options.token_file.as_deref())?;
+    let connecting = Client::connect(&addresses, token.as_ref(), "luca-run");
+    let client = patience.wait("the gateway", connecting).await?;
     let given = match given {
         Some(given) => given,
         None => piped(&client, &options.method, options.quiet, &mut patience).await?,

@@ -5,13 +5,18 @@ use std::io;
 
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
+use spec::Token;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpStream, UnixStream};
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::handshake::client::Request;
+use tokio_tungstenite::tungstenite::http::{HeaderValue, StatusCode, header};
 use tokio_tungstenite::tungstenite::{self, Message, protocol::WebSocketConfig};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
 use crate::address::Address;
+use crate::token;
 
 /// The largest message that is taken; far above what a tool answers, far below what would hurt.
 const MESSAGE_MAX: usize = 64 << 20;
@@ -34,8 +39,8 @@ pub(crate) enum Outgoing {
     WebSocket(SplitSink<Socket, Message>),
 }
 
-/// Connects; the error is why not, in words.
-pub(crate) async fn connect(address: &Address) -> Result<(Incoming, Outgoing), String> {
+/// Connects, and shows `token` to a gateway that is reached over the network; the error is why not, in words.
+pub(crate) async fn connect(address: &Address, token: Option<&Token>) -> Result<(Incoming, Outgoing), String> {
     match address {
         Address::Unix(path) => {
             let stream = UnixStream::connect(path).await.map_err(|error| in_words(&error))?;
@@ -45,14 +50,32 @@ pub(crate) async fn connect(address: &Address) -> Result<(Incoming, Outgoing), S
         Address::WebSocket(url) => {
             let config =
                 WebSocketConfig::default().max_message_size(Some(MESSAGE_MAX)).max_frame_size(Some(MESSAGE_MAX));
-            let connecting = tokio_tungstenite::connect_async_with_config(url, Some(config), true);
-            let (socket, _) = connecting.await.map_err(|error| match error {
-                tungstenite::Error::Io(error) => in_words(&error),
-                other => other.to_string(),
-            })?;
+            let request = request(url, token).map_err(refused)?;
+            let connecting = tokio_tungstenite::connect_async_with_config(request, Some(config), true);
+            let (socket, _) = connecting.await.map_err(refused)?;
             let (write, read) = socket.split();
             Ok((Incoming::WebSocket(read), Outgoing::WebSocket(write)))
         }
+    }
+}
+
+fn request(url: &str, token: Option<&Token>) -> tungstenite::Result<Request> {
+    let mut request = url.into_client_request()?;
+    if let Some(token) = token {
+        let mut value = HeaderValue::try_from(format!("Bearer {}", token.as_str()))?;
+        value.set_sensitive(true);
+        request.headers_mut().insert(header::AUTHORIZATION, value);
+    }
+    Ok(request)
+}
+
+fn refused(error: tungstenite::Error) -> String {
+    match error {
+        tungstenite::Error::Io(error) => in_words(&error),
+        tungstenite::Error::Http(answer) if answer.status() == StatusCode::UNAUTHORIZED => {
+            format!("it wants its token: name a file that holds it with --token-file, or set {}", token::VARIABLE)
+        }
+        other => other.to_string(),
     }
 }
 

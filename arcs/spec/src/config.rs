@@ -7,11 +7,43 @@ use toml::de::DeValue;
 
 use crate::document::{Document, Place, Section, TomlValue, from_text};
 use crate::problem::Problems;
-use crate::values::{InvalidValue, Name};
+use crate::values::{HostName, InvalidValue, Name, Token};
+
+/// What the gateway is told at its start: `[gateway]` of `llmbasedos.toml`, and the file that init makes of it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct GatewaySettings {
+    /// Who shows one of these is the owner.
+    pub tokens: Vec<Token>,
+}
+
+impl GatewaySettings {
+    fn of_section(section: &Section<'_>) -> Self {
+        Self { tokens: section.optional("tokens").unwrap_or_default() }
+    }
+
+    /// Reads the file that init makes for the gateway. `file` names it in messages.
+    ///
+    /// # Errors
+    /// Every problem of the file at once.
+    pub fn parse(file: &str, source: &str) -> Result<Self, Problems> {
+        Document::read(file, source, |root| Some(Self::of_section(root)))
+    }
+
+    /// The file that init makes for the gateway.
+    #[must_use]
+    pub fn to_toml(&self) -> String {
+        let tokens = self.tokens.iter().map(|token| toml::Value::from(token.as_str())).collect::<Vec<_>>();
+        toml::Table::from_iter([("tokens".to_owned(), toml::Value::from(tokens))]).to_string()
+    }
+}
 
 /// A validated `llmbasedos.toml`.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct SystemConfig {
+    /// The name of the machine in the network; an appliance alone takes it.
+    pub hostname: Option<HostName>,
+    /// `[gateway]`
+    pub gateway: GatewaySettings,
     /// The TCP addresses of the named listeners: `gateway`, `sites`.
     pub listen: BTreeMap<Name, SocketAddr>,
     /// The settings of each Arc, by its name: read and checked by the Arc itself.
@@ -27,13 +59,20 @@ impl SystemConfig {
         Document::read(file, source, |root| {
             let listen = root.section("listen", |all| Some(all.entries())).unwrap_or_default();
             let arcs = root.named_sections("arcs", |_, settings| Some(settings.raw()));
-            Some(Self { listen: names(root, "listen", listen), arcs: names(root, "arcs", arcs) })
+            let gateway = root.section("gateway", |section| Some(GatewaySettings::of_section(section)));
+            let hostname = root.optional("hostname");
+            let gateway = gateway.unwrap_or_default();
+            Some(Self { hostname, gateway, listen: names(root, "listen", listen), arcs: names(root, "arcs", arcs) })
         })
     }
 
     /// This configuration with what `later` says in place of what is said here: whole Arcs and listeners.
     #[must_use]
     pub fn overridden_by(mut self, later: Self) -> Self {
+        self.hostname = later.hostname.or(self.hostname);
+        if !later.gateway.tokens.is_empty() {
+            self.gateway = later.gateway;
+        }
         self.listen.extend(later.listen);
         self.arcs.extend(later.arcs);
         self
@@ -73,6 +112,22 @@ mod tests {
         let kv = &both.arcs[&"kv".parse().expect("a name")];
         assert_eq!(kv.to_string(), "other = 2\n");
         assert_eq!((both.listen.len(), both.arcs.len()), (1, 2));
+    }
+
+    #[test]
+    fn the_gateway_reads_what_init_makes_of_its_section() {
+        let source = "hostname = \"attic\"\n[gateway]\ntokens = [\"0123456789abcdef\", \"the-second-token-of-two\"]";
+        let config = SystemConfig::parse("c", source).expect("sound");
+        assert_eq!(config.hostname.as_ref().map(HostName::as_str), Some("attic"));
+        assert_eq!(GatewaySettings::parse("g", &config.gateway.to_toml()), Ok(config.gateway.clone()));
+        assert!(!format!("{config:?}").contains("0123456789abcdef"), "a token is never shown");
+        let kept = config.clone().overridden_by(SystemConfig::default());
+        assert_eq!(kept, config);
+
+        let source = "hostname = \"a.b\"\n[gateway]\ntokens = [\"short\", \"with a space in the middle\"]";
+        let problems = SystemConfig::parse("c", source).expect_err("three").to_string();
+        assert!(problems.contains("c:1: hostname: must be"), "{problems}");
+        assert!(!problems.contains("short") && !problems.contains("space in"), "{problems}");
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! | --- | --- | --- |
 //! | [`SERVICES`] | – | `[ServiceInfo]`, in start order |
 //! | [`START`], [`STOP`], [`RESTART`] | [`ByName`] | the service's [`ServiceInfo`] once that is done |
+//! | [`POWEROFF`], [`REBOOT`] | – | `{}` at once; then everything is stopped in order. An appliance alone knows them |
 //! | [`LOGS`] | [`LogQuery`] | `[LogLine]`; with `follow`, then a [`LOG`] notification for each new line |
 //!
 //! On the control channel init also notifies unasked: [`ARC_ADDED`] for each Arc, at once for those that are there and
@@ -24,6 +25,10 @@ pub const START: &str = "start";
 pub const STOP: &str = "stop";
 /// Stops a service and starts it again.
 pub const RESTART: &str = "restart";
+/// Stops everything and switches the machine off.
+pub const POWEROFF: &str = "poweroff";
+/// Stops everything and restarts the machine.
+pub const REBOOT: &str = "reboot";
 /// The last lines that services wrote.
 pub const LOGS: &str = "logs";
 /// Notification: a line that a service wrote.

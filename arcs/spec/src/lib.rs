@@ -11,7 +11,9 @@
 //! | `<quest>.toml` | [`Quest`] |
 //! | `init.sock` | [`control`] |
 //! | `_meta` of a tool call | [`caller`] |
+//! | the disk, the kernel's command line | [`boot`] |
 
+pub mod boot;
 pub mod caller;
 mod config;
 pub mod control;
@@ -23,10 +25,12 @@ mod quest;
 mod sentinel;
 mod values;
 
-pub use config::SystemConfig;
+pub use config::{GatewaySettings, SystemConfig};
 pub use document::{Document, Place, Section, TomlValue, close_to};
 pub use manifest::{Activation, Acts, Cage, Manifest, Mount, MountMode, Origin, Ready, Restart, ToolRules, Transport};
 pub use problem::{Problem, Problems};
 pub use quest::{Quest, Step};
 pub use sentinel::{Autonomy, Sentinel, Trigger};
-pub use values::{ByteSize, HostPort, InvalidValue, Label, Name, Span, ToolName, ToolPattern, parse_duration};
+pub use values::{
+    ByteSize, HostName, HostPort, InvalidValue, Label, Name, Span, Token, ToolName, ToolPattern, parse_duration,
+};

@@ -51,6 +51,12 @@ pub fn quests(data: &Path) -> PathBuf {
     data.join("quests")
 }
 
+/// The token of an appliance whose owner has given it none: `<data>/gateway.token`.
+#[must_use]
+pub fn gateway_token(data: &Path) -> PathBuf {
+    data.join("gateway.token")
+}
+
 /// The file that names the gateway's socket of the system that a developer started last, so that `luca-*` find it
 /// from any folder: `<cache>/llmbasedos/gateway`. `cache` is `$XDG_CACHE_HOME` or `~/.cache`.
 #[must_use]

@@ -99,6 +99,46 @@ checked_text! {
     HostPort, check_host_port
 }
 
+checked_text! {
+    /// The name of a machine in its network: a label of a domain name (RFC 1123, 2.1), in lower case.
+    HostName, check_host_name
+}
+
+/// What somebody shows who comes over the network and is the owner (RFC 6750): 16 to 128 visible ASCII characters. It is
+/// never shown, neither in messages nor by `{:?}`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Token(String);
+
+impl Token {
+    /// The text itself: not for messages.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Token {
+    type Err = InvalidValue;
+
+    fn from_str(text: &str) -> Result<Self, InvalidValue> {
+        let sound = (16..=128).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
+        let rule = "must be 16 to 128 visible ASCII characters without spaces (it is not shown here)";
+        if sound { Ok(Self(text.to_owned())) } else { Err(InvalidValue(rule.to_owned())) }
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token(not shown)")
+    }
+}
+
+impl TomlValue for Token {
+    fn read(value: &DeValue<'_>, place: &Place<'_>) -> Option<Self> {
+        from_text(value, place, str::parse)
+    }
+}
+
 impl ToolName {
     /// `kv` of `kv.get`.
     #[must_use]
@@ -129,6 +169,16 @@ fn check_name(text: &str) -> Result<(), String> {
         && text.starts_with(|c: char| c.is_ascii_lowercase())
         && text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_' || c == '-');
     let rule = "must be 1 to 64 lower-case letters, digits, '_' or '-', a letter first";
+    if sound { Ok(()) } else { Err(format!("{rule}, not {}", quoted(text))) }
+}
+
+fn check_host_name(text: &str) -> Result<(), String> {
+    let is_end = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    let sound = (1..=63).contains(&text.len())
+        && text.starts_with(is_end)
+        && text.ends_with(is_end)
+        && text.chars().all(|c| is_end(c) || c == '-');
+    let rule = "must be 1 to 63 lower-case letters, digits or '-', which is neither first nor last";
     if sound { Ok(()) } else { Err(format!("{rule}, not {}", quoted(text))) }
 }
 

@@ -1,6 +1,8 @@
-//! WebSocket: `/ws` on a loopback TCP listener, a JSON text a frame.
+//! WebSocket: `/ws` on a TCP listener, a JSON text a frame.
 //!
-//! A browser that shows a foreign page can reach loopback too. So the `Host` must be a loopback name (else the page
+//! On a listener that other machines reach, whoever connects must show a token; only the bare status page is for all.
+//!
+//! On a loopback listener it is enough to be the user that runs the system. A browser that shows a foreign page can reach loopback too. So the `Host` must be a loopback name (else the page
 //! came by a DNS name that was pointed here), and an `Origin`, which browsers always send, must be this very listener.
 //!
 //! A message above [`OUTSIDE_LIMIT`] is answered with an error and the connection goes on; one above
@@ -21,6 +23,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use axum::serve::ListenerExt;
 use futures_util::{Sink, Stream};
+use spec::Token;
 use spec::caller::code;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
@@ -29,7 +32,7 @@ use tokio_util::bytes::Bytes;
 
 use crate::frame::{End, Piece, stray};
 use crate::gateway::Gateway;
-use crate::identity;
+use crate::identity::{self, Identity, Tokens};
 use crate::link::{Incoming, Link};
 use crate::message::{self, Fault, OUTSIDE_LIMIT};
 use crate::session::Session;
@@ -43,18 +46,16 @@ const CONNECTIONS: usize = 256;
 struct Door {
     gateway: Arc<Gateway>,
     address: SocketAddr,
+    tokens: Tokens,
     seats: Arc<Semaphore>,
 }
 
 /// Takes in WebSocket connections until the gateway stops.
-pub(crate) async fn serve(gateway: Arc<Gateway>, listener: TcpListener) -> std::io::Result<()> {
+pub(crate) async fn serve(gateway: Arc<Gateway>, listener: TcpListener, tokens: Vec<Token>) -> std::io::Result<()> {
     let address = listener.local_addr()?;
-    if !address.ip().is_loopback() {
-        tracing::error!(%address, "not served: the gateway takes WebSocket connections on loopback addresses alone");
-        return Ok(());
-    }
     let stop = gateway.stop.clone();
-    let door = Arc::new(Door { gateway, address, seats: Arc::new(Semaphore::new(CONNECTIONS)) });
+    let tokens = Tokens::new(&tokens);
+    let door = Arc::new(Door { gateway, address, tokens, seats: Arc::new(Semaphore::new(CONNECTIONS)) });
     let routes = Router::new().route("/ws", any(upgrade)).route("/", any(status)).with_state(door);
     let listener = listener.tap_io(|stream| {
         if let Err(error) = stream.set_nodelay(true) {
@@ -79,9 +80,14 @@ async fn upgrade(
     uri: Uri,
     upgrade: Result<WebSocketUpgrade, axum::extract::ws::rejection::WebSocketUpgradeRejection>,
 ) -> Response {
-    if let Err(refusal) = door.judge(&headers, &uri) {
-        return refusal.into_response();
-    }
+    let identity = match door.judge(&headers, &uri).map(|()| door.identify(peer, &headers)) {
+        Err(refusal) => return refusal.into_response(),
+        Ok(Err(fault)) if door.is_open_to_others() => {
+            let challenge = [(header::WWW_AUTHENTICATE, "Bearer")];
+            return (StatusCode::UNAUTHORIZED, challenge, format!("{}\n", fault.message)).into_response();
+        }
+        Ok(identity) => identity,
+    };
     let upgrade = match upgrade {
         Ok(upgrade) => upgrade.max_message_size(TRANSPORT_LIMIT).max_frame_size(TRANSPORT_LIMIT),
         Err(rejection) => return rejection.into_response(),
@@ -90,7 +96,6 @@ async fn upgrade(
         return (StatusCode::SERVICE_UNAVAILABLE, "too many connections: close one\n").into_response();
     };
     let gateway = Arc::clone(&door.gateway);
-    let identity = identity::of_loopback(peer, door.address);
     upgrade.on_upgrade(async move |socket| {
         let session = Session::new(Arc::clone(&gateway), identity, gateway.stop.clone());
         // Of the tracked sessions, so that the gateway waits for it when it stops.
@@ -100,10 +105,29 @@ async fn upgrade(
 }
 
 impl Door {
+    /// Whether other machines reach it.
+    fn is_open_to_others(&self) -> bool {
+        !self.address.ip().is_loopback()
+    }
+
+    /// Who connects: from elsewhere by a token, from this machine by its user.
+    fn identify(&self, peer: SocketAddr, headers: &HeaderMap) -> Identity {
+        if self.is_open_to_others() {
+            let shown = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+            return self.tokens.of_bearer(shown);
+        }
+        identity::of_loopback(peer, self.address)
+    }
+
     /// Whether a request comes from where it may come from.
     fn judge(&self, headers: &HeaderMap, uri: &Uri) -> Result<(), (StatusCode, &'static str)> {
         let text = |name| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
         let host = text(header::HOST).or_else(|| uri.authority().map(axum::http::uri::Authority::as_str));
+        if self.is_open_to_others() {
+            let is_own = |origin: &str| origin.strip_prefix("http://").is_some_and(|origin| Some(origin) == host);
+            let why = "pages of another origin may not connect\n";
+            return if text(header::ORIGIN).is_none_or(is_own) { Ok(()) } else { Err((StatusCode::FORBIDDEN, why)) };
+        }
         if !host.is_some_and(is_loopback_host) {
             let why = "the Host must be a loopback name: localhost or 127.0.0.1\n";
             return Err((StatusCode::MISDIRECTED_REQUEST, why));

@@ -25,6 +25,8 @@ async fn tools_are_listed_in_a_fixed_order_by_their_full_names() {
         "system.start",
         "system.stop",
         "system.restart",
+        "system.poweroff",
+        "system.reboot",
         "system.logs",
         "system.status",
         "fs.list",
@@ -36,10 +38,10 @@ async fn tools_are_listed_in_a_fixed_order_by_their_full_names() {
     let result = &answer["result"];
     assert_eq!((&result["resultType"], &result["cacheScope"]), (&json!("complete"), &json!("private")));
     assert!(result["ttlMs"].is_u64());
-    let odd = &result["tools"][10];
+    let odd = &result["tools"][12];
     assert_eq!((&odd["title"], &odd["outputSchema"]["type"]), (&json!("Odd"), &json!("integer")));
     assert_eq!(odd["annotations"]["readOnlyHint"], true);
-    assert_eq!(result["tools"][9]["inputSchema"]["properties"]["value"]["type"], "string");
+    assert_eq!(result["tools"][11]["inputSchema"]["properties"]["value"]["type"], "string");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -48,10 +48,19 @@ impl System {
 
     /// The same, with the data of a gateway before it.
     pub(crate) async fn start_in(folder: TempDir, arcs: &[&FakeArc]) -> Self {
+        Self::start_with(folder, "127.0.0.1:0", None, arcs).await
+    }
+
+    /// The same, listening where other machines reach it, with the settings that init would make for it.
+    pub(crate) async fn start_open(settings: Option<&str>, arcs: &[&FakeArc]) -> Self {
+        Self::start_with(tempfile::tempdir().expect("a folder"), "0.0.0.0:0", settings, arcs).await
+    }
+
+    async fn start_with(folder: TempDir, listen: &str, settings: Option<&str>, arcs: &[&FakeArc]) -> Self {
         let owner = owner_socket(folder.path());
         let _ = std::fs::remove_file(&owner);
         let owner = UnixListener::bind(owner).expect("a socket");
-        let websocket = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let websocket = TcpListener::bind(listen).expect("a port");
         let address = websocket.local_addr().expect("an address");
         let (control, theirs) = UnixStream::pair().expect("a pair");
         let notify_path = folder.path().join("notify");
@@ -62,7 +71,7 @@ impl System {
             send_added(&control, arc);
         }
         let descriptors = [owner.into(), websocket.into(), theirs.into()];
-        let gateway = spawn(folder.path(), &notify_path, descriptors);
+        let gateway = spawn(folder.path(), &notify_path, settings, descriptors);
         let services = Arc::new(Mutex::new(Vec::new()));
         let (sender, asked) = mpsc::unbounded_channel();
         tokio::spawn(answer_as_init(Arc::clone(&control), Arc::clone(&services), sender));
@@ -192,7 +201,7 @@ async fn answer_as_init(
 }
 
 #[expect(unsafe_code, reason = "descriptors get their numbers between fork and exec")]
-fn spawn(folder: &Path, notify: &Path, descriptors: [OwnedFd; 3]) -> Child {
+fn spawn(folder: &Path, notify: &Path, settings: Option<&str>, descriptors: [OwnedFd; 3]) -> Child {
     // Out of the way of the numbers that they are to have.
     let above = |descriptor: &OwnedFd| rustix::io::fcntl_dupfd_cloexec(descriptor, 100).expect("a descriptor");
     let sources = descriptors.each_ref().map(above);
@@ -207,6 +216,11 @@ fn spawn(folder: &Path, notify: &Path, descriptors: [OwnedFd; 3]) -> Child {
         .env("ARC_DATA", folder)
         .env("RUST_LOG", std::env::var("RUST_LOG").unwrap_or_else(|_| "warn".to_owned()))
         .stdin(Stdio::null());
+    if let Some(settings) = settings {
+        let file = folder.join("settings.toml");
+        std::fs::write(&file, settings).expect("written");
+        command.env("ARC_SETTINGS", file);
+    }
     let place = move || {
         for (number, source) in (3 as RawFd..).zip(&sources) {
             // SAFETY: the number is not this process's to close, which ManuallyDrop does not; dup2 sets it anew.

@@ -83,6 +83,40 @@ async fn foreign_origins_and_hosts_are_kept_out() {
     }
 }
 
+/// What a listener that other machines reach answers to an attempt with these headers.
+async fn knock(system: &System, headers: &[(&'static str, &str)]) -> Result<Socket, u16> {
+    let address = format!("ws://127.0.0.1:{}/ws", system.address.port());
+    let mut request = address.into_client_request().expect("a request");
+    for (name, value) in headers {
+        request.headers_mut().insert(*name, value.parse().expect("a value"));
+    }
+    match soon("an answer", connect_async_with_config(request, None, true)).await {
+        Ok((socket, _)) => Ok(socket),
+        Err(Error::Http(response)) => Err(response.status().as_u16()),
+        Err(error) => panic!("{error}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn on_an_open_listener_only_a_token_opens() {
+    let kv = kv();
+    let settings = "tokens = [\"0123456789abcdef\"]";
+    let system = System::start_open(Some(settings), &[&kv]).await;
+    let bearer = ("authorization", "Bearer 0123456789abcdef");
+    assert_eq!(knock(&system, &[]).await.map(|_| ()), Err(401), "the user of the machine is nobody here");
+    for wrong in ["Bearer 0123456789abcdeF", "Bearer ", "Basic 0123456789abcdef"] {
+        assert_eq!(knock(&system, &[("authorization", wrong)]).await.map(|_| ()), Err(401), "{wrong}");
+    }
+    let foreign = ("origin", "http://example.com");
+    assert_eq!(knock(&system, &[bearer, foreign]).await.map(|_| ()), Err(403));
+    let mut socket = knock(&system, &[bearer, ("host", "llmbasedos.local")]).await.expect("let in");
+    let answer = ask(&mut socket, r#"{"id":"a","method":"mcp.kv.get","params":["x"]}"#).await;
+    assert_eq!(answer["result"], json!({ "key": "x" }));
+
+    let none = System::start_open(None, &[]).await;
+    assert_eq!(knock(&none, &[bearer]).await.map(|_| ()), Err(401), "without a token nobody comes in");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn bad_messages_are_answered_and_the_next_as_well() {
     let kv = kv();

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
-use crate::dev::cache::{Cache, make_folder, publish, remove_folder};
+use crate::cache::{Cache, make_folder, publish, remove_folder};
 use crate::dev::fetch::{Index, Package};
 use crate::dev::progress;
 use crate::failure::Failure;

@@ -8,7 +8,7 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::dev::cache::{Cache, has_size, make_folder, publish, remove_folder, sha256_of};
+use crate::cache::{Cache, has_size, make_folder, publish, remove_folder, sha256_of};
 use crate::failure::{DISK_FULL, Failure};
 use crate::process::Running;
 use crate::signals::Signals;

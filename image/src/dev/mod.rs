@@ -1,6 +1,5 @@
 //! Developer mode: the whole system on this machine, as ordinary processes, and one tick.
 
-mod cache;
 mod engine;
 mod fetch;
 mod model;
@@ -11,8 +10,6 @@ mod system;
 mod tick;
 mod weights;
 
-use std::fs;
-use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -44,7 +41,7 @@ pub(crate) fn run(options: &DevOptions, repository: &Repository, signals: &Signa
     let owner = plan::owner_config(&data, terminal::form())?;
     let model = Model::choose(options, &owner, &terminal, signals)?;
     let plan = Plan::write(options, &data, &owner, &model, repository)?;
-    link_programs(repository)?;
+    repository.link_programs()?;
     let begun = Instant::now();
     let mut system = System::start(&plan, repository, signals)?;
     announce(&terminal, &system, &model, begun.elapsed());
@@ -144,21 +141,4 @@ fn announce(terminal: &Terminal, system: &System, model: &Model, took: Duration)
     for service in down {
         terminal.note("trouble", &system::describe_trouble(service));
     }
-}
-
-/// `bin/luca-shell` and `bin/luca-run` in the checkout, so that a user need not know where cargo builds.
-fn link_programs(repository: &Repository) -> Result<(), Failure> {
-    let folder = repository.path("bin");
-    cache::make_folder(&folder)?;
-    for name in ["luca-shell", "luca-run"] {
-        let (link, program) = (folder.join(name), repository.program(name));
-        if fs::read_link(&link).is_ok_and(|target| target == program) {
-            continue;
-        }
-        let part = folder.join(format!("{name}.{}", std::process::id()));
-        symlink(&program, &part)
-            .and_then(|()| fs::rename(&part, &link))
-            .map_err(|error| Failure::io("make the link", &link, &error))?;
-    }
-    Ok(())
 }

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use spec::SystemConfig;
 use spec::control::ServiceState;
 
+use crate::cache::Cache;
 use crate::cli::{DevOptions, ModelSource};
-use crate::dev::cache::Cache;
 use crate::dev::engine::Engine;
 use crate::dev::probe::{self, Kind, Served};
 use crate::dev::progress;

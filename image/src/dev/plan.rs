@@ -20,8 +20,8 @@ use serde::Serialize;
 use spec::SystemConfig;
 use toml::Table;
 
+use crate::cache::{hex, make_folder, remove_folder};
 use crate::cli::DevOptions;
-use crate::dev::cache::{hex, make_folder, remove_folder};
 use crate::dev::model::{Local, Model, SERVER};
 use crate::dev::probe::{Kind, Served};
 use crate::failure::Failure;
@@ -238,7 +238,7 @@ fn nested(keys: &[&str], inner: Table) -> toml::Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dev::cache::Cache;
+    use crate::cache::Cache;
     use crate::dev::engine::Engine;
     use crate::dev::fetch::Package;
     use crate::http::Url;

@@ -12,8 +12,8 @@ use serde::Deserialize;
 use spec::control::{self, ServiceInfo, ServiceState};
 use spec::paths;
 
+use crate::cache::{make_folder, user_cache};
 use crate::dev::DATA_UNUSABLE;
-use crate::dev::cache::{make_folder, user_cache};
 use crate::dev::plan::{Plan, dev_folder};
 use crate::failure::Failure;
 use crate::process::{LOOK_EVERY, Running};

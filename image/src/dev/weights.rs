@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use sha2::{Digest, Sha256};
 
-use crate::dev::cache::{Cache, has_size, hex, make_folder, publish};
+use crate::cache::{Cache, has_size, hex, make_folder, publish};
 use crate::dev::fetch::{Index, Package};
 use crate::dev::progress;
 use crate::failure::{Failure, plain};
@@ -188,7 +188,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
-    use crate::dev::cache::sha256_of;
+    use crate::cache::sha256_of;
     use zip::write::SimpleFileOptions;
 
     const SLICES: &[Slice] = &[

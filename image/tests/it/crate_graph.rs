@@ -66,7 +66,7 @@ fn folder(package: &Value) -> Option<String> {
 fn may_depend(from: &str, to: &str) -> bool {
     match from {
         "arcs/spec" => false,
-        "init" | "gateway" | "image" | "arcs/kit" | "arcs/luca" => to == "arcs/spec",
+        "init" | "init/netd" | "gateway" | "image" | "arcs/kit" | "arcs/luca" => to == "arcs/spec",
         "arcs/bin" => to.starts_with("arcs/"),
         arc if arc.starts_with("arcs/") => to == "arcs/kit",
         _ => false,

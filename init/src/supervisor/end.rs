@@ -6,8 +6,9 @@ use spec::Name;
 
 use super::Supervisor;
 use super::service::Service;
+use crate::command_line::Mode;
 use crate::machine::Event;
-use crate::sys::{self, Millis};
+use crate::sys::{self, Halt, Millis};
 
 /// How long all services together may take to stop before what is left is killed.
 const PATIENCE: Millis = 90_000;
@@ -47,12 +48,18 @@ impl Stage {
 }
 
 impl Supervisor {
-    pub(super) fn begin_end(&mut self) {
+    /// Begins to stop everything, after which the machine of an appliance is ended as `halt` says.
+    pub(super) fn begin_end(&mut self, halt: Halt) {
         if self.stage.is_ending() {
             return;
         }
         self.stage = Stage::Ending { kill_at: self.clock.now().saturating_add(PATIENCE) };
-        self.say("stopping everything; Ctrl-C kills what does not stop");
+        self.halt = halt;
+        self.say(match (self.mode, halt) {
+            (Mode::Developer, _) => "stopping everything; Ctrl-C kills what does not stop",
+            (Mode::Appliance, Halt::PowerOff) => "stopping everything to switch the machine off",
+            (Mode::Appliance, Halt::Reboot) => "stopping everything to restart the machine",
+        });
         for number in self.numbers(|service| !service.machine.is_alive()) {
             self.feed(number, Event::Stop);
         }

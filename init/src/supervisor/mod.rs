@@ -21,23 +21,24 @@ use std::path::PathBuf;
 use spec::control::ServiceState;
 use spec::{Activation, Name, SystemConfig, paths};
 
-use crate::command_line::Options;
+use crate::command_line::{Mode, Options};
 use crate::connection::Connection;
 use crate::error::StartError;
 use crate::layout::Layout;
-use crate::library::{self, Library};
+use crate::library::{self, Complaint, Library};
 use crate::listeners::{self, Listeners};
 use crate::log::Log;
 use crate::machine::Event;
 use crate::manifests::Candidate;
 use crate::plan;
-use crate::sys::{self, Clock, FolderWatch, Groups, Interest, Millis, Poll, Ready, Signals, Source, Wish};
+use crate::sys::{self, Clock, FolderWatch, Groups, Halt, Interest, Millis, Poll, Ready, Signals, Source, Wish};
+use crate::token;
 use end::Stage;
 use peers::{Peer, Pending};
 use service::Service;
 
-/// What developer mode does not do to a service yet; said at each start.
-const NOT_YET: &str = "cages: not in developer mode yet: own user, namespaces, read-only root, seccomp, Landlock, \
+/// What is not done to a service yet; said at each start.
+const NOT_YET: &str = "cages: not yet: own user, namespaces, read-only root, seccomp, Landlock, \
                        memory and process limits, egress control";
 /// How long the owner's folder must be quiet before it is read.
 const QUIET: Millis = 100;
@@ -46,6 +47,7 @@ const SWEEP: Millis = 5;
 
 /// The supervisor.
 pub(crate) struct Supervisor {
+    mode: Mode,
     layout: Layout,
     programs: PathBuf,
     config: SystemConfig,
@@ -77,6 +79,8 @@ pub(crate) struct Supervisor {
     log: Log,
     own_name: Option<Name>,
     stage: Stage,
+    /// What becomes of the machine when all has ended.
+    halt: Halt,
     /// Kept for as long as init runs: the lock on the data folder.
     _lock: File,
 }
@@ -88,10 +92,10 @@ impl Supervisor {
     /// Whatever makes it pointless to start at all.
     pub(crate) fn build(options: &Options) -> Result<Self, StartError> {
         let clock = Clock::start();
-        let (layout, lock) = Layout::prepare(&options.data)?;
+        let (layout, lock) = Layout::prepare(&options.data, options.run.as_deref())?;
         let signals = Signals::block().map_err(StartError::kernel("read signals"))?;
         sys::adopt_orphans().map_err(StartError::kernel("adopt orphans"))?;
-        let (config, mut complaints) = library::read_config(&options.config);
+        let (config, mut complaints) = configure(options, &layout);
         let (mut library, more) = Library::open(&options.manifests, paths::user_manifests(&layout.data));
         complaints.extend(more);
         let (catalogue, more) = library.look();
@@ -99,7 +103,13 @@ impl Supervisor {
         complaints.extend(library::unknown_names(&config, &catalogue));
         let named: BTreeSet<Name> =
             catalogue.services.iter().flat_map(|service| service.manifest.listen.iter().cloned()).collect();
-        let listeners = listeners::bind(&named, options.listen, &config)?;
+        let (listeners, troubles) = listeners::bind(&named, options, &config);
+        match (options.mode, troubles) {
+            (Mode::Developer, mut troubles) if !troubles.is_empty() => return Err(troubles.remove(0)),
+            (_, troubles) => {
+                complaints.extend(troubles.into_iter().map(|trouble| Complaint::plain(trouble.to_string())))
+            }
+        }
         let socket = paths::init_socket(&layout.run);
         let server = sys::bind_unix(&socket).map_err(StartError::data(&socket, "listen there"))?;
         let mut supervisor = Self {
@@ -129,6 +139,8 @@ impl Supervisor {
             pending: Vec::new(),
             next_number: 1,
             stage: Stage::Starting,
+            halt: Halt::PowerOff,
+            mode: options.mode,
             layout,
             config,
             signals,
@@ -153,7 +165,8 @@ impl Supervisor {
 
     fn introduce(&mut self) {
         let version = env!("CARGO_PKG_VERSION");
-        self.say(&format!("llmbasedos {version} · developer mode · data in {}", self.layout.data.display()));
+        let mode = if self.mode == Mode::Developer { "developer mode" } else { "appliance" };
+        self.say(&format!("llmbasedos {version} · {mode} · data in {}", self.layout.data.display()));
         self.say(NOT_YET);
         if !self.groups.are_cgroups() {
             self.say("cages: no cgroup can be made here: processes that leave their service are searched for instead");
@@ -168,8 +181,8 @@ impl Supervisor {
         }
     }
 
-    /// Runs until a person or the parent ends it, and leaves nothing behind.
-    pub(crate) fn run(mut self) {
+    /// Runs until a person or the parent ends it, and leaves nothing behind. Answers what is to become of the machine.
+    pub(crate) fn run(mut self) -> Halt {
         self.settle();
         while self.stage != Stage::Ended {
             match self.poll.wait(self.patience()) {
@@ -180,6 +193,7 @@ impl Supervisor {
             self.settle();
         }
         self.clean_up();
+        self.halt
     }
 
     /// How long nothing has to be done unless somebody says something.
@@ -213,9 +227,9 @@ impl Supervisor {
         while let Some(wish) = self.signals.next() {
             match wish {
                 Wish::Reap => self.reap_orphans(),
-                Wish::End => self.begin_end(),
+                Wish::End => self.begin_end(Halt::PowerOff),
                 Wish::EndNow if self.stage.is_ending() => self.end_now(),
-                Wish::EndNow => self.begin_end(),
+                Wish::EndNow => self.begin_end(Halt::Reboot),
             }
         }
     }
@@ -291,6 +305,22 @@ impl Supervisor {
             self.say(&format!("cannot say that it is ready on NOTIFY_SOCKET: {error}"));
         }
     }
+}
+
+/// Reads the configuration. An appliance whose owner has given it no token has one of its own.
+fn configure(options: &Options, layout: &Layout) -> (SystemConfig, Vec<Complaint>) {
+    let (mut config, mut complaints) = library::read_config(&options.config);
+    if options.mode == Mode::Appliance && config.gateway.tokens.is_empty() {
+        let file = paths::gateway_token(&layout.data);
+        match token::kept(&file) {
+            Ok(token) => config.gateway.tokens.push(token),
+            Err(error) => {
+                let consequence = "nobody can come in over the network";
+                complaints.push(Complaint::plain(format!("{}: {error}\n{consequence}", file.display())));
+            }
+        }
+    }
+    (config, complaints)
 }
 
 /// The folder of programs without a path, absolute: services start in folders of their own.

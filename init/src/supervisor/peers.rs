@@ -10,6 +10,7 @@ use spec::control::{self, LogQuery, ServiceInfo, ServiceState};
 
 use super::Supervisor;
 use super::service::Service;
+use crate::command_line::Mode;
 use crate::connection::{Connection, Follows, Heard, LONGEST_LINE, Lost};
 use crate::machine::Event;
 use crate::rpc::{self, Call, Refusal, Request};
@@ -133,6 +134,14 @@ impl Supervisor {
             Call::Start(name) => self.command(peer, id, &name, Event::Start),
             Call::Stop(name) => self.command(peer, id, &name, Event::Stop),
             Call::Restart(name) => self.command(peer, id, &name, Event::Restart),
+            Call::End(_) if self.mode == Mode::Developer => {
+                let message = "this is a developer's machine: Ctrl-C in the terminal of scripts/run stops everything";
+                self.refuse(peer, id, code::INTERNAL, message.to_owned());
+            }
+            Call::End(halt) => {
+                self.reply(peer, id, json!({}));
+                self.begin_end(halt);
+            }
         }
     }
 

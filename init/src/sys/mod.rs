@@ -5,8 +5,11 @@
 mod before_exec;
 mod child;
 mod clock;
+mod device_mapper;
 mod group;
 mod launch;
+mod machine;
+mod mount;
 mod notify;
 mod parent;
 mod poll;
@@ -17,8 +20,11 @@ mod watch;
 
 pub(crate) use child::{Child, Exit, reap_orphans};
 pub(crate) use clock::{Clock, Millis, date_and_time, unix_millis};
+pub(crate) use device_mapper::open_verified;
 pub(crate) use group::{Group, Groups, kill_children};
 pub(crate) use launch::{Input, Launch, LaunchError, launch};
+pub(crate) use machine::{Halt, bring_up, halt, load_module, set_host_name, take_ctrl_alt_del, write_kernel_log};
+pub(crate) use mount::{Access, Mount, become_program, switch_root, unmount};
 pub(crate) use notify::say_ready;
 pub(crate) use parent::{adopt_orphans, end_with_parent, restrict_new_files};
 pub(crate) use poll::{Interest, Poll, Ready, Source};

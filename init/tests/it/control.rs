@@ -109,7 +109,12 @@ fn garbage_is_answered_with_an_error_and_the_next_call_is_answered() {
     assert_eq!(code(&system, b"{\"method\": \"\xff\xfe\"}"), -32700);
     assert_eq!(code(&system, b"[1, 2, 3]"), -32600);
     assert_eq!(code(&system, b"{\"id\": 1, \"method\": 5}"), -32600);
-    assert_eq!(code(&system, b"{\"id\": 1, \"method\": \"reboot\"}"), -32601);
+    assert_eq!(code(&system, b"{\"id\": 1, \"method\": \"format\"}"), -32601);
+    assert_eq!(
+        code(&system, b"{\"id\": 1, \"method\": \"reboot\"}"),
+        -32603,
+        "a developer's machine is not ours to end"
+    );
     assert_eq!(code(&system, b"{\"id\": 1, \"method\": \"stop\", \"params\": {\"nam\": \"kv\"}}"), -32602);
     assert_eq!(code(&system, b"{\"id\": 1, \"method\": \"stop\", \"params\": {\"name\": \"gatewy\"}}"), -32602);
 }

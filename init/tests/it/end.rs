@@ -179,9 +179,10 @@ fn a_data_folder_that_cannot_be_used_is_refused() {
 }
 
 #[test]
-fn what_is_not_built_yet_is_said() {
+fn without_being_told_how_init_says_what_it_can_be() {
     let (code, said) = refused(Command::new(env!("CARGO_BIN_EXE_init")));
-    let expected = "init: running as PID 1 is not built yet: use `init --dev --data DIR`; see `init --help`";
+    let expected =
+        "init: runs as PID 1 of the image, or on a developer's machine as `init --dev --data DIR`; see `init --help`";
     assert_eq!((code, said.as_str()), (Some(2), expected));
     let output = Command::new(env!("CARGO_BIN_EXE_init")).arg("--version").output().expect("it runs");
     assert_eq!(String::from_utf8_lossy(&output.stdout), concat!("init ", env!("CARGO_PKG_VERSION"), "\n"));

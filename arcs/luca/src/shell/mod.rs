@@ -32,6 +32,9 @@ pub struct ShellOptions {
     /// The gateway, unix:PATH or ws://HOST:PORT/ws [default: $LLMBASEDOS_GATEWAY, or found]
     #[arg(long, value_name = "ADDRESS")]
     gateway: Option<Address>,
+    /// A file with the token that a gateway on another machine asks for [default: $LLMBASEDOS_TOKEN]
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
 }
 
 const AFTER_HELP: &str = "\
@@ -50,7 +53,7 @@ pub fn shell(options: ShellOptions) -> ExitCode {
     // One worker besides this thread, which waits for keys: the connection lives on while nobody types.
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
     let outcome = runtime.map_err(|source| Error::Io { what: "luca-shell cannot start", source }).and_then(|runtime| {
-        let session = Session::new(options.gateway, is_interactive);
+        let session = Session::new(options.gateway, options.token_file, is_interactive);
         let outcome = if is_interactive { interactive(session, &runtime) } else { piped(session, &runtime) };
         runtime.shutdown_background();
         outcome

@@ -1,6 +1,7 @@
 //! What lasts from one line to the next: the connection, the catalogue, the folder.
 
 use std::io::Write;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -18,6 +19,7 @@ use crate::render::error;
 use crate::render::safe;
 use crate::render::terminal::{Role, Terminal};
 use crate::shell::watch::Watch;
+use crate::token;
 
 /// The catalogue as it was fetched last, shared with the completion.
 pub(super) type KnownTools = Arc<Mutex<Option<Arc<Catalogue>>>>;
@@ -25,6 +27,7 @@ pub(super) type KnownTools = Arc<Mutex<Option<Arc<Catalogue>>>>;
 /// The state of a shell.
 pub(super) struct Session {
     named: Option<Address>,
+    token_file: Option<PathBuf>,
     is_interactive: bool,
     client: Option<Arc<Client>>,
     known_tools: KnownTools,
@@ -45,9 +48,16 @@ pub(super) struct Answered {
 
 impl Session {
     /// Not connected yet.
-    pub(super) fn new(named: Option<Address>, is_interactive: bool) -> Self {
-        let folder = "/".to_owned();
-        Self { named, is_interactive, client: None, known_tools: KnownTools::default(), refresher: None, folder }
+    pub(super) fn new(named: Option<Address>, token_file: Option<PathBuf>, is_interactive: bool) -> Self {
+        Self {
+            named,
+            token_file,
+            is_interactive,
+            client: None,
+            known_tools: KnownTools::default(),
+            refresher: None,
+            folder: "/".to_owned(),
+        }
     }
 
     /// Whether a person sits at a terminal.
@@ -111,7 +121,8 @@ impl Session {
         }
         let was_connected = self.client.is_some();
         let addresses = candidates(self.named.as_ref(), &Surroundings::of_this_process())?;
-        let connecting = Client::connect(&addresses, "luca-shell");
+        let token = token::find(self.token_file.as_deref())?;
+        let connecting = Client::connect(&addresses, token.as_ref(), "luca-shell");
         let client = Arc::new(Patience::new(None)?.wait("the gateway", connecting).await?);
         if was_connected {
             note(&format!("the connection was lost; connected again to {}", client.address()));

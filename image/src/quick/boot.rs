@@ -1,0 +1,201 @@
+//! Booting an image in QEMU, with its gateway and its sites reached through ports of this machine.
+//!
+//! The image itself stays as it was built: the machine has a disk of its own, a copy, whose data last from one boot to the
+//! next; only its root is replaced by the one that was built last. Its settings (`llmbasedos.toml`) are written into it before each boot.
+
+use std::fs;
+use std::io::Read;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use spec::SystemConfig;
+use spec::boot::{CONFIG_PARTITION, Slot};
+use toml::{Table, Value};
+
+use super::layout::{self, Place};
+use super::{Image, Tools, Zeros, copy_to, text, write};
+use crate::cache::hex;
+use crate::failure::Failure;
+use crate::process::{self, LOOK_EVERY};
+use crate::repository::{Repository, short};
+use crate::signals::Signals;
+use crate::terminal::say;
+
+/// The ports of the guest.
+const GATEWAY_PORT: u16 = 80;
+const SITES_PORT: u16 = 8001;
+/// How long the guest may take to stop once it is asked to.
+const STOP_PATIENCE: Duration = Duration::from_secs(60);
+
+/// A machine to be booted.
+#[derive(Debug)]
+pub(crate) struct Guest<'a> {
+    pub(crate) image: &'a Image,
+    pub(crate) folder: &'a Path,
+    /// In MiB.
+    pub(crate) memory: u32,
+    /// Where the gateway is reached on this machine; the sites are at the next port.
+    pub(crate) listen: SocketAddr,
+    /// What the kernel is told beside what the image says.
+    pub(crate) append: &'a str,
+    /// The owner's `llmbasedos.toml`, if there is one.
+    pub(crate) config: Option<&'a Path>,
+}
+
+impl Guest<'_> {
+    /// Boots it in the foreground, its serial console on the standard output, until it ends or the user ends it.
+    pub(crate) fn run(&self, repository: &Repository, signals: &Signals) -> Result<(), Failure> {
+        let disk = self.disk()?;
+        let token_file = self.folder.join("token");
+        let token = token(&token_file)?;
+        self.write_settings(&disk, &token, signals)?;
+        let url = format!("ws://{}/ws", self.listen);
+        say(format_args!("gateway  {url}"));
+        say(format_args!("sites    http://{}/", self.sites()));
+        say(format_args!("next     bin/luca-shell --gateway {url} --token-file {}", short(&token_file)));
+        say("stop     Ctrl-C switches the machine off\n");
+        let mut machine = process::Running::start(&mut self.command(&disk))?;
+        loop {
+            if let Some(status) = machine.ended() {
+                return match status.success() {
+                    true => Ok(()),
+                    false => Err(Failure::new("QEMU failed", status, "see above")),
+                };
+            }
+            if let Err(interrupted) = signals.check() {
+                say("switching the machine off");
+                let mut off = Command::new(repository.program("luca-run"));
+                off.args([
+                    "--gateway",
+                    &url,
+                    "--token-file",
+                    &text(&token_file),
+                    "--timeout",
+                    "10s",
+                    "system.poweroff",
+                ]);
+                let asked = process::Running::start(&mut off).map(|mut asked| asked.wait_at_most(STOP_PATIENCE));
+                let begun = Instant::now();
+                while asked.is_ok() && machine.ended().is_none() && begun.elapsed() < STOP_PATIENCE {
+                    std::thread::sleep(LOOK_EVERY);
+                }
+                return Err(interrupted.keeping(&format!("its disk is kept in {}", short(&disk))));
+            }
+            std::thread::sleep(LOOK_EVERY);
+        }
+    }
+
+    fn sites(&self) -> SocketAddr {
+        SocketAddr::new(self.listen.ip(), self.listen.port() + 1)
+    }
+
+    /// The machine's own disk: at first a copy of the image's, later the same with the root that was built last.
+    fn disk(&self) -> Result<PathBuf, Failure> {
+        let disk = self.folder.join("machine.img");
+        let size = |path: &Path| fs::metadata(path).map(|data| data.len()).ok();
+        if size(&disk).is_some_and(|there| Some(there) == size(&self.image.disk)) {
+            let place = layout::place(Slot::A.root_partition()).unwrap_or(Place { start: 0, size: 0 });
+            let copied = copy_to(&self.image.root, &disk, place, Zeros::Written);
+            copied.map_err(|error| Failure::io("write", &disk, &error))?;
+            return Ok(disk);
+        }
+        let mut copy = Command::new("cp");
+        copy.args(["--sparse=always", "--reflink=auto"]).arg(&self.image.disk).arg(&disk);
+        let status = copy.status().map_err(|error| Failure::io("write", &disk, &error))?;
+        if !status.success() {
+            return Err(Failure::new(format!("cannot write {}", disk.display()), status, "see above"));
+        }
+        Ok(disk)
+    }
+
+    fn write_settings(&self, disk: &Path, token: &str, signals: &Signals) -> Result<(), Failure> {
+        let content = settings(self.config, token)?;
+        let file = self.folder.join("work/settings.toml");
+        write(&file, &content)?;
+        let tools = Tools { work: self.folder, epoch: 0, signals };
+        let place = layout::place(CONFIG_PARTITION).map_or(0, |place| place.start);
+        let at = format!("{}@@{place}", disk.display());
+        tools.run("mcopy", &["-o", "-i", &at, &text(&file), "::/llmbasedos.toml"])?;
+        Ok(())
+    }
+
+    fn command(&self, disk: &Path) -> Command {
+        let forward = |address: SocketAddr, port: u16| format!("hostfwd=tcp:{address}-:{port}");
+        let (gateway, sites) = (forward(self.listen, GATEWAY_PORT), forward(self.sites(), SITES_PORT));
+        let append = format!("console=ttyS0 {} {}", self.image.command_line, self.append);
+        let memory = self.memory.to_string();
+        let drive = format!("if=none,id=disk,format=raw,file={}", disk.display());
+        let network = format!("user,id=net,{gateway},{sites}");
+        let mut qemu = Command::new("qemu-system-x86_64");
+        // Without cx16: QEMU 7.2 emulates cmpxchg16b wrongly now and then, and the kernel panics in its allocator.
+        qemu.args(["-M", "q35", "-accel", "tcg", "-cpu", "max,cx16=off", "-smp", "2", "-m", &memory]);
+        qemu.args(["-display", "none", "-nodefaults", "-no-reboot", "-serial", "stdio"]);
+        qemu.arg("-kernel").arg(&self.image.kernel).arg("-initrd").arg(&self.image.initramfs);
+        qemu.args(["-append", append.trim()]);
+        qemu.args(["-drive", &drive, "-device", "virtio-blk-pci,drive=disk"]);
+        qemu.args(["-netdev", &network, "-device", "virtio-net-pci,netdev=net,romfile="]);
+        qemu.args(["-device", "virtio-rng-pci", "-device", "i6300esb"]);
+        qemu
+    }
+}
+
+/// What the machine's `llmbasedos.toml` says: what the owner's does, and how it is reached unless that says otherwise.
+fn settings(owners: Option<&Path>, token: &str) -> Result<String, Failure> {
+    let mut table = match owners {
+        None => Table::new(),
+        Some(file) => {
+            let source = fs::read_to_string(file).map_err(|error| Failure::io("read", file, &error))?;
+            let broken = |why: String| Failure::new("the configuration is broken", why, "mend it and run this again");
+            SystemConfig::parse(&text(file), &source).map_err(|problems| broken(problems.to_string()))?;
+            source.parse().map_err(|error: toml::de::Error| broken(error.to_string()))?
+        }
+    };
+    let everywhere = |port: u16| Value::from(format!("0.0.0.0:{port}"));
+    let tokens = Value::from(vec![Value::from(token)]);
+    for (section, key, value) in [
+        ("gateway", "tokens", tokens),
+        ("listen", "gateway", everywhere(GATEWAY_PORT)),
+        ("listen", "sites", everywhere(SITES_PORT)),
+    ] {
+        let section = table.entry(section).or_insert_with(|| Value::from(Table::new()));
+        if let Some(section) = section.as_table_mut() {
+            section.entry(key).or_insert(value);
+        }
+    }
+    Ok(table.to_string())
+}
+
+/// The token of the machines of this folder.
+fn token(file: &Path) -> Result<String, Failure> {
+    if let Ok(token) = fs::read_to_string(file) {
+        return Ok(token.trim().to_owned());
+    }
+    let mut random = [0; 16];
+    let read = fs::File::open("/dev/urandom").and_then(|mut source| source.read_exact(&mut random));
+    read.map_err(|error| Failure::io("read", Path::new("/dev/urandom"), &error))?;
+    let token = hex(&random);
+    write(file, &format!("{token}\n"))?;
+    Ok(token)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_owner_says_stands_and_the_rest_is_added() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("llmbasedos.toml");
+        fs::write(&file, "hostname = \"attic\"\n[listen]\nsites = \"127.0.0.1:9\"\n").expect("written");
+        let content = settings(Some(&file), "0123456789abcdef").expect("sound");
+        let config = SystemConfig::parse("c", &content).expect("sound");
+        let listen: Vec<String> = config.listen.values().map(ToString::to_string).collect();
+        assert_eq!((listen, config.gateway.tokens.len()), (vec!["0.0.0.0:80".to_owned(), "127.0.0.1:9".to_owned()], 1));
+
+        fs::write(&file, "hostnam = \"attic\"\n").expect("written");
+        let broken = settings(Some(&file), "0123456789abcdef").expect_err("broken").to_string();
+        assert!(broken.contains("Close to it: hostname"), "{broken}");
+    }
+}

@@ -1,0 +1,83 @@
+//! The kernel's modules that go into the image, with what they need, in the order in which they can be loaded: there is
+//! no modprobe in it. Each is copied under a name that begins with its place in that order.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::cache::make_folder;
+use crate::failure::Failure;
+use crate::process;
+use crate::signals::Signals;
+
+/// What it takes to find and check the root.
+pub(crate) const FIRST: &[&str] = &["virtio_blk", "erofs", "dm-verity"];
+/// Everything else.
+pub(crate) const SECOND: &[&str] =
+    &["virtio_net", "vfat", "nls_cp437", "nls_ascii", "button", "i6300esb", "virtio-rng", "quota_v2"];
+
+/// The modules of a kernel, by name.
+pub(crate) struct Modules<'a> {
+    files: BTreeMap<String, PathBuf>,
+    signals: &'a Signals,
+}
+
+impl<'a> Modules<'a> {
+    /// Those below `/lib/modules/<release>` of an unpacked kernel package.
+    pub(crate) fn read(package: &Path, release: &str, signals: &'a Signals) -> Result<Self, Failure> {
+        let mut files = BTreeMap::new();
+        let folders = [package.join("lib/modules").join(release), package.join("usr/lib/modules").join(release)];
+        let mut unread: Vec<PathBuf> = folders.into_iter().filter(|folder| folder.is_dir()).collect();
+        while let Some(folder) = unread.pop() {
+            let entries = fs::read_dir(&folder).map_err(|error| Failure::io("read", &folder, &error))?;
+            for path in entries.flatten().map(|entry| entry.path()) {
+                if path.is_dir() && !path.is_symlink() {
+                    unread.push(path);
+                } else if let Some(name) = name_of(&path) {
+                    files.insert(name, path);
+                }
+            }
+        }
+        Ok(Self { files, signals })
+    }
+
+    /// Copies the modules of `wanted` and what they need, but for those in `there`, into `folder`; answers their names.
+    pub(crate) fn copy(&self, wanted: &[&str], there: &[String], folder: &Path) -> Result<Vec<String>, Failure> {
+        let mut order = Vec::new();
+        for name in wanted {
+            self.add(&plain_name(name), there, &mut order)?;
+        }
+        make_folder(folder)?;
+        for (place, name) in order.iter().enumerate() {
+            let Some(source) = self.files.get(name) else { continue };
+            let ending = source.to_string_lossy().split_once(".ko").map_or(String::new(), |(_, rest)| rest.to_owned());
+            let target = folder.join(format!("{place:02}-{name}.ko{ending}"));
+            fs::copy(source, &target).map_err(|error| Failure::io("write", &target, &error))?;
+        }
+        Ok(order)
+    }
+
+    /// One that has no file is part of the kernel itself.
+    fn add(&self, name: &str, there: &[String], order: &mut Vec<String>) -> Result<(), Failure> {
+        let is_there = order.iter().chain(there).any(|known| known == name);
+        let Some(file) = self.files.get(name).filter(|_| !is_there) else { return Ok(()) };
+        let mut ask = super::tool("modinfo");
+        let said = process::ask(ask.args(["--field", "depends"]).arg(file), self.signals)?;
+        let needs = said.map_err(|why| Failure::new(format!("cannot read {}", file.display()), why, "report this"))?;
+        for needed in needs.trim().split(',').filter(|needed| !needed.is_empty()) {
+            self.add(&plain_name(needed), there, order)?;
+        }
+        order.push(name.to_owned());
+        Ok(())
+    }
+}
+
+/// The kernel takes `-` and `_` for the same.
+fn plain_name(name: &str) -> String {
+    name.replace('-', "_")
+}
+
+fn name_of(path: &Path) -> Option<String> {
+    let (name, _) = path.file_name()?.to_str()?.split_once(".ko")?;
+    Some(plain_name(name))
+}

@@ -1,0 +1,152 @@
+//! Debian packages of which files go into the image: fetched by apt from the archive that this machine uses, checked
+//! by apt's signatures, and unpacked in the cache. Nothing is installed, and no root is needed.
+//!
+//! The kernel is of the first version since 6.12 that the archive has, in its stable part or its backports: that one
+//! knows Landlock's fifth ABI and the watchdog that QEMU has.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::cache::{Cache, make_folder, publish, remove_folder};
+use crate::failure::{Failure, plain};
+use crate::process;
+use crate::signals::Signals;
+
+/// The first kernel that serves.
+const FIRST_KERNEL: [u32; 2] = [6, 12];
+/// The keys that the archive is signed with (package `debian-archive-keyring`, which every Debian has).
+const KEYS: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
+/// What apt is to know of the world: our lists and no others, and what the packages are for.
+const CONFIGURATION: &str = r#"
+Dir::Etc::SourceList "/dev/null";
+Dir::Etc::SourceParts "@/sources";
+Dir::State "@";
+Dir::State::Lists "@/lists";
+Dir::Cache "@/cache";
+APT::Get::List-Cleanup "false";
+APT::Sandbox::User "";
+Acquire::Languages "none";
+"#;
+
+/// The archive, as apt sees it from here.
+pub(crate) struct Archive<'a> {
+    folder: PathBuf,
+    signals: &'a Signals,
+}
+
+impl<'a> Archive<'a> {
+    /// Asks which archive this machine uses, and reads what it has. `day` keeps the lists for as long as it stays the
+    /// same.
+    pub(crate) fn open(cache: &Cache, day: &str, signals: &'a Signals) -> Result<Self, Failure> {
+        let archive = Self { folder: cache.path("apt"), signals };
+        for below in ["sources", "lists/partial", "cache/archives/partial", "packages"] {
+            make_folder(&archive.folder.join(below))?;
+        }
+        archive.write("apt.conf", &CONFIGURATION.replace('@', &archive.folder.display().to_string()))?;
+        archive.write("sources/debian.sources", &archive.sources()?)?;
+        let read_on = archive.folder.join("read-on");
+        if fs::read_to_string(&read_on).is_ok_and(|text| text == day) {
+            return Ok(archive);
+        }
+        archive.run(Command::new("apt-get").arg("update"), "read what the archive has")?;
+        archive.write("read-on", day)?;
+        Ok(archive)
+    }
+
+    /// The sources of this machine with the backports of its release, as deb822 (sources.list(5)).
+    fn sources(&self) -> Result<String, Failure> {
+        let mut list = Command::new("apt-get");
+        list.args(["indextargets", "--format", "$(REPO_URI) $(CODENAME)", "Created-By: Packages"]);
+        let said = process::ask(&mut list, self.signals)?.map_err(|why| trouble("find the archive", why))?;
+        let main = said.lines().filter_map(|line| line.split_once(' ')).find(|(_, codename)| !codename.contains('-'));
+        let (address, codename) = main.ok_or_else(|| trouble("find the archive", "apt names none".to_owned()))?;
+        let signed = if Path::new(KEYS).exists() { format!("Signed-By: {KEYS}\n") } else { String::new() };
+        Ok(format!(
+            "Types: deb\nURIs: {address}\nSuites: {codename} {codename}-updates {codename}-backports\n\
+             Components: main\n{signed}"
+        ))
+    }
+
+    /// The unpacked files of the kernel package, and the kernel's release.
+    pub(crate) fn kernel(&self) -> Result<(PathBuf, String), Failure> {
+        // A package without files, which names the one that has them.
+        let newest = "linux-image-cloud-amd64";
+        let versions = self.run(Command::new("apt-cache").args(["madison", newest]), "find a kernel")?;
+        let versions = versions.lines().filter_map(|line| line.split('|').nth(1)).map(str::trim);
+        let mut fitting: Vec<(Vec<u32>, &str)> = versions
+            .map(|version| (numbers(version), version))
+            .filter(|(numbers, _)| *numbers >= FIRST_KERNEL.to_vec())
+            .collect();
+        fitting.sort();
+        let (_, version) =
+            fitting.first().ok_or_else(|| trouble("find a kernel", "none is as new as 6.12".to_owned()))?;
+        let shown =
+            self.run(Command::new("apt-cache").arg("show").arg(format!("{newest}={version}")), "find a kernel")?;
+        let name = shown.lines().find_map(|line| line.strip_prefix("Depends: ")?.split([' ', ',']).next());
+        let name = name.filter(|name| name.starts_with("linux-image-"));
+        let name = name.ok_or_else(|| trouble("find a kernel", format!("{newest} names none")))?;
+        let release = name.trim_start_matches("linux-image-").to_owned();
+        Ok((self.unpacked(&format!("{name}={version}"))?, release))
+    }
+
+    /// The folder with the unpacked files of a package, `name` or `name=version`.
+    pub(crate) fn unpacked(&self, package: &str) -> Result<PathBuf, Failure> {
+        let name = package.split_once('=').map_or(package, |(name, _)| name);
+        let policy = self.run(Command::new("apt-cache").args(["policy", name]), "find a package")?;
+        let candidate = policy.lines().find_map(|line| line.trim().strip_prefix("Candidate: ")).unwrap_or_default();
+        let version = package.split_once('=').map_or(candidate, |(_, version)| version);
+        let whole = self.folder.join("packages").join(format!("{name}_{version}"));
+        if whole.is_dir() {
+            return Ok(whole);
+        }
+        let part = whole.with_extension("part");
+        remove_folder(&part)?;
+        make_folder(&part)?;
+        let step = format!("fetch {name}");
+        let mut fetch = Command::new("apt-get");
+        self.run(fetch.current_dir(&part).arg("download").arg(format!("{name}={version}")), &step)?;
+        let entries = fs::read_dir(&part).map_err(|error| Failure::io("read", &part, &error))?;
+        let mut files = entries.flatten().map(|entry| entry.path());
+        let file = files.find(|path| path.extension().is_some_and(|extension| extension == "deb"));
+        let file = file.ok_or_else(|| trouble(&step, "apt-get fetched nothing".to_owned()))?;
+        self.run(Command::new("dpkg-deb").arg("--extract").arg(&file).arg(&part), &format!("unpack {name}"))?;
+        fs::remove_file(&file).map_err(|error| Failure::io("remove", &file, &error))?;
+        publish(&part, &whole)?;
+        Ok(whole)
+    }
+
+    fn run(&self, command: &mut Command, step: &str) -> Result<String, Failure> {
+        let configured = command.env("APT_CONFIG", self.folder.join("apt.conf")).env("LC_ALL", "C");
+        process::ask(configured, self.signals)?.map_err(|why| trouble(step, why))
+    }
+
+    fn write(&self, name: &str, text: &str) -> Result<(), Failure> {
+        let path = self.folder.join(name);
+        fs::write(&path, text)
+            .map_err(|error| Failure::new("cannot prepare apt", plain(&error), path.display().to_string()))
+    }
+}
+
+/// The numbers that a version begins with: 6, 12, 95 of `6.12.95-1~bpo12+1`.
+fn numbers(version: &str) -> Vec<u32> {
+    let upstream = version.split(['-', '+', '~']).next().unwrap_or_default();
+    upstream.split('.').map_while(|number| number.parse().ok()).collect()
+}
+
+fn trouble(step: &str, why: String) -> Failure {
+    let advice = "look at the network and at the Debian archive in /etc/apt, then run this again";
+    Failure::new(format!("cannot {step}"), why, advice)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_ordered_by_their_numbers() {
+        assert_eq!(numbers("6.12.95-1~bpo12+1"), [6, 12, 95]);
+        assert!(numbers("6.1.176-1") < FIRST_KERNEL.to_vec());
+        assert!(numbers("6.12-1") >= FIRST_KERNEL.to_vec());
+    }
+}

@@ -1,0 +1,126 @@
+//! The root: what is on it, as a compressed erofs image, and behind that the hash tree against which every block is
+//! checked as it is read.
+
+use std::fs::{self, File, Permissions};
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+
+use spec::boot::{DEFAULT_CONFIG, INIT, MANIFESTS, MODULES, ROOT_BLOCK, RootImage, Slot};
+
+use super::modules::{self, Modules};
+use super::{Tools, layout, text};
+use crate::cache::make_folder;
+use crate::failure::Failure;
+use crate::release::PROGRAMS;
+use crate::repository::Repository;
+
+/// Folders that something is mounted on.
+const MOUNTED: [&str; 6] = ["dev", "proc", "sys", "run", "tmp", "data"];
+/// Where older programs look, and what lies there.
+const LINKS: [(&str, &str); 5] = [
+    ("bin", "usr/bin"),
+    ("sbin", "usr/sbin"),
+    ("lib", "usr/lib"),
+    ("etc/resolv.conf", "/run/resolv.conf"),
+    ("etc/machine-id", "/run/machine-id"),
+];
+/// Small files with their content.
+const FILES: [(&str, &str); 5] = [
+    ("etc/passwd", "root:x:0:0:root:/:/usr/bin/luca-shell\n"),
+    ("etc/group", "root:x:0:\n"),
+    ("etc/hosts", "127.0.0.1 localhost\n::1 localhost\n"),
+    ("etc/os-release", concat!("NAME=llmbasedos\nID=llmbasedos\nVERSION_ID=", env!("CARGO_PKG_VERSION"), "\n")),
+    (DEFAULT_CONFIG, include_str!("defaults.toml")),
+];
+
+/// What a root is made of.
+pub(super) struct Root<'a> {
+    pub(super) programs: &'a Path,
+    pub(super) e2fsck: &'a Path,
+    pub(super) modules: &'a Modules<'a>,
+    /// The modules that the first stage has loaded.
+    pub(super) loaded: &'a [String],
+    pub(super) repository: &'a Repository,
+}
+
+impl Root<'_> {
+    /// Makes the image; answers where it lies and what the kernel is told of it.
+    pub(super) fn make(&self, tools: &Tools<'_>, slot: Slot) -> Result<(PathBuf, RootImage), Failure> {
+        let tree = tools.work.join("root");
+        self.fill(&tree)?;
+        let image = tools.work.join("root.img");
+        let epoch = tools.epoch.to_string();
+        let name = layout::identifier("root").to_string();
+        tools
+            .run("mkfs.erofs", &["-zlz4hc,12", "-T", &epoch, "--all-root", "-U", &name, &text(&image), &text(&tree)])?;
+        let block = u64::from(ROOT_BLOCK);
+        let size = File::open(&image).and_then(|file| Ok(file.metadata()?.len()));
+        let blocks = size.map_err(|error| Failure::io("read", &image, &error))?.div_ceil(block);
+        let resized = File::options().write(true).open(&image).and_then(|file| file.set_len(blocks * block));
+        resized.map_err(|error| Failure::io("write", &image, &error))?;
+        let hash = hash_tree(tools, &image, blocks)?;
+        Ok((image, RootImage { slot, blocks, hash }))
+    }
+
+    fn fill(&self, tree: &Path) -> Result<(), Failure> {
+        let at = |path: &str| tree.join(path.trim_start_matches('/'));
+        for folder in MOUNTED.iter().copied().chain(["etc/ssl/certs", "usr/bin", "usr/sbin", "usr/lib"]) {
+            make_folder(&at(folder))?;
+        }
+        for (link, target) in LINKS {
+            symlink(target, at(link)).map_err(|error| Failure::io("make the link", &at(link), &error))?;
+        }
+        for (path, content) in FILES {
+            make_folder(at(path).parent().unwrap_or(tree))?;
+            super::write(&at(path), content)?;
+        }
+        let programs = at(INIT).parent().map(Path::to_owned).unwrap_or_default();
+        for program in PROGRAMS {
+            copy(&self.programs.join(program), &programs.join(program), 0o755)?;
+        }
+        copy(&self.e2fsck.join("sbin/e2fsck.static"), &at("usr/sbin/e2fsck"), 0o755)?;
+        copy(Path::new("/etc/ssl/certs/ca-certificates.crt"), &at("etc/ssl/certs/ca-certificates.crt"), 0o644)?;
+        self.modules.copy(modules::SECOND, self.loaded, &at(MODULES))?;
+        self.manifests(&at(MANIFESTS))
+    }
+
+    fn manifests(&self, folder: &Path) -> Result<(), Failure> {
+        let arcs = self.repository.path("arcs");
+        let entries = fs::read_dir(&arcs).map_err(|error| Failure::io("read", &arcs, &error))?;
+        for entry in entries.flatten().filter(|entry| entry.path().join("arc.toml").is_file()) {
+            let target = folder.join(entry.file_name());
+            make_folder(&target)?;
+            copy(&entry.path().join("arc.toml"), &target.join("arc.toml"), 0o644)?;
+        }
+        copy(&self.repository.path("init/netd/netd.toml"), &folder.join("netd.toml"), 0o644)
+    }
+}
+
+/// Appends the hash tree, without a superblock: its parameters stand on the kernel's command line. Answers the root hash.
+fn hash_tree(tools: &Tools<'_>, image: &Path, blocks: u64) -> Result<[u8; 32], Failure> {
+    let (file, offset) = (text(image), (blocks * u64::from(ROOT_BLOCK)).to_string());
+    let said = tools.run(
+        "veritysetup",
+        &[
+            "format",
+            "--no-superblock",
+            "--salt=-",
+            "--hash=sha256",
+            "--data-block-size=4096",
+            "--hash-block-size=4096",
+            &format!("--data-blocks={blocks}"),
+            &format!("--hash-offset={offset}"),
+            &file,
+            &file,
+        ],
+    )?;
+    let digits = said.lines().find_map(|line| line.strip_prefix("Root hash:")).map(str::trim).unwrap_or_default();
+    let image = format!("a:{blocks}:{digits}").parse::<RootImage>();
+    image.map(|image| image.hash).map_err(|why| Failure::new("veritysetup says no root hash", why, "report this"))
+}
+
+fn copy(source: &Path, target: &Path, mode: u32) -> Result<(), Failure> {
+    fs::copy(source, target).map_err(|error| Failure::io("copy", source, &error))?;
+    let set = fs::set_permissions(target, Permissions::from_mode(mode));
+    set.map_err(|error| Failure::io("write", target, &error))
+}

@@ -1,0 +1,80 @@
+//! What PID 1 does in the initramfs: it finds the root, has every block of it checked, and goes on there.
+
+use std::convert::Infallible;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use spec::boot::{FIRST_MODULES, INIT, RootImage};
+
+use super::disk::{self, Partition};
+use super::{KERNEL_FILE_SYSTEMS, load_modules, say};
+use crate::sys::{self, Access, Mount};
+
+/// How long a disk may take to appear: a slow USB disk spins up for half a minute.
+const DISK_PATIENCE: Duration = Duration::from_secs(60);
+/// How often it is looked for.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
+/// Where the root is mounted before it is the root.
+const ROOT: &str = "/root";
+
+/// Why the root cannot be used. There is nothing that runs without it.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Trouble {
+    #[error("cannot mount {target}: {source}")]
+    Mount { target: &'static str, source: io::Error },
+    #[error("the kernel's command line cannot be read: {0}")]
+    CommandLine(#[source] io::Error),
+    #[error("{0}")]
+    Argument(spec::InvalidValue),
+    #[error("no disk has a partition named {wanted} (found: {})", found.join(", "))]
+    NoRoot { wanted: &'static str, found: Vec<String> },
+    #[error("{}: its blocks cannot be checked: {source}", partition.display())]
+    Verity { partition: PathBuf, source: io::Error },
+    #[error("{}: is not the root that this kernel belongs to: {source}", partition.display())]
+    Root { partition: PathBuf, source: io::Error },
+    #[error("cannot change to the new root: {0}")]
+    Switch(#[source] io::Error),
+    #[error("{INIT}: cannot be executed: {0}")]
+    Execute(#[source] io::Error),
+}
+
+/// Finds, checks and mounts the root, and becomes the `init` on it.
+pub(super) fn run() -> Result<Infallible, Trouble> {
+    for mount in KERNEL_FILE_SYSTEMS {
+        mount.mount().map_err(|source| Trouble::Mount { target: mount.target, source })?;
+    }
+    for trouble in load_modules(Path::new(FIRST_MODULES)) {
+        say(&trouble);
+    }
+    let line = fs::read_to_string("/proc/cmdline").map_err(Trouble::CommandLine)?;
+    let image = RootImage::of_command_line(&line).map_err(Trouble::Argument)?;
+    let partition = find(image.slot.root_partition())?.device;
+    let verified = sys::open_verified(&image, &partition)
+        .map_err(|source| Trouble::Verity { partition: partition.clone(), source })?;
+    let device = verified.display().to_string();
+    let root = Mount { source: &device, target: ROOT, kind: "erofs", access: Access::ReadOnly, options: "" };
+    root.mount().map_err(|source| Trouble::Root { partition, source })?;
+    // The initramfs is memory; what is deleted is given back.
+    let _ = fs::remove_dir_all(FIRST_MODULES);
+    let _ = fs::remove_file("/init");
+    let kept: Vec<&str> = KERNEL_FILE_SYSTEMS.iter().map(|mount| mount.target).collect();
+    sys::switch_root(Path::new(ROOT), &kept).map_err(Trouble::Switch)?;
+    Err(Trouble::Execute(sys::become_program(Path::new(INIT), &["init", super::APPLIANCE])))
+}
+
+fn find(wanted: &'static str) -> Result<Partition, Trouble> {
+    let begun = Instant::now();
+    loop {
+        let partitions = disk::partitions();
+        if let Some(found) = partitions.iter().find(|partition| partition.name == wanted) {
+            return Ok(found.clone());
+        }
+        if begun.elapsed() >= DISK_PATIENCE {
+            let found = partitions.into_iter().map(|partition| partition.name).collect();
+            return Err(Trouble::NoRoot { wanted, found });
+        }
+        std::thread::sleep(LOOK_EVERY);
+    }
+}
