@@ -6,6 +6,7 @@ mod cli;
 mod dev;
 mod failure;
 mod http;
+mod key;
 mod process;
 mod quick;
 mod release;

@@ -10,21 +10,20 @@
 //! | `<data>/llmbasedos.toml` | what the owner wrote; wins over both, but `--model` wins over it |
 //! | `<data>/run/dev/init.log` | what init says; the services have `<data>/log/` |
 
-use std::fs::{self, File};
-use std::io::{Read, Write};
+use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use spec::SystemConfig;
 use toml::Table;
 
-use crate::cache::{hex, make_folder, remove_folder};
+use crate::cache::{make_folder, remove_folder};
 use crate::cli::DevOptions;
 use crate::dev::model::{Local, Model, SERVER};
 use crate::dev::probe::{Kind, Served};
 use crate::failure::Failure;
+use crate::key;
 use crate::repository::Repository;
 use crate::terminal::Form;
 
@@ -106,7 +105,7 @@ impl Plan {
         write(&choice, router_config(model))?;
         if let Model::Local(local) = model {
             write(&folder.join(SCRIPT), include_str!("llama_server.py"))?;
-            write_key(&folder.join(KEY))?;
+            key::write(&folder.join(KEY))?;
             write(&own_manifests.join(format!("{SERVER}.toml")), model_server(local, &folder))?;
         }
         let owners = Some(owner_config_path(data)).filter(|path| path.is_file());
@@ -136,17 +135,6 @@ fn sites(listen: Option<SocketAddr>, owner: &SystemConfig) -> SocketAddr {
 
 fn write(path: &Path, content: impl ToString) -> Result<(), Failure> {
     fs::write(path, content.to_string()).map_err(|error| Failure::io("write", path, &error))
-}
-
-/// Writes a new key, for its owner alone.
-fn write_key(path: &Path) -> Result<(), Failure> {
-    let write = || {
-        let mut random = [0; 16];
-        File::open("/dev/urandom")?.read_exact(&mut random)?;
-        let mut file = File::options().write(true).create_new(true).mode(0o600).open(path)?;
-        file.write_all(hex(&random).as_bytes())
-    };
-    write().map_err(|error| Failure::io("write", path, &error))
 }
 
 fn base_config(sites: SocketAddr) -> Table {

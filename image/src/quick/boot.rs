@@ -1,10 +1,10 @@
 //! Booting an image in QEMU, with its gateway and its sites reached through ports of this machine.
 //!
 //! The image itself stays as it was built: the machine has a disk of its own, a copy, whose data last from one boot to the
-//! next; only its root is replaced by the one that was built last. Its settings (`llmbasedos.toml`) are written into it before each boot.
+//! next; only its root is replaced by the one that was built last. Its settings (`llmbasedos.toml`) are written into it
+//! before each boot.
 
 use std::fs;
-use std::io::Read;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -16,8 +16,8 @@ use toml::{Table, Value};
 
 use super::layout::{self, Place};
 use super::{Image, Tools, Zeros, copy_to, text, write};
-use crate::cache::hex;
 use crate::failure::Failure;
+use crate::key;
 use crate::process::{self, LOOK_EVERY};
 use crate::repository::{Repository, short};
 use crate::signals::Signals;
@@ -169,15 +169,11 @@ fn settings(owners: Option<&Path>, token: &str) -> Result<String, Failure> {
 
 /// The token of the machines of this folder.
 fn token(file: &Path) -> Result<String, Failure> {
-    if let Ok(token) = fs::read_to_string(file) {
-        return Ok(token.trim().to_owned());
+    if !file.exists() {
+        key::write(file)?;
     }
-    let mut random = [0; 16];
-    let read = fs::File::open("/dev/urandom").and_then(|mut source| source.read_exact(&mut random));
-    read.map_err(|error| Failure::io("read", Path::new("/dev/urandom"), &error))?;
-    let token = hex(&random);
-    write(file, &format!("{token}\n"))?;
-    Ok(token)
+    let token = fs::read_to_string(file).map_err(|error| Failure::io("read", file, &error))?;
+    Ok(token.trim().to_owned())
 }
 
 #[cfg(test)]

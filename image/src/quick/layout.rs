@@ -52,16 +52,20 @@ pub(crate) fn partitions() -> Vec<Partition> {
     ]
 }
 
+/// Where each partition lies.
+fn places() -> Vec<(Partition, Place)> {
+    let mut start = ALIGNMENT;
+    let place = |partition: Partition| {
+        let place = Place { start, size: partition.size };
+        start += partition.size;
+        (partition, place)
+    };
+    partitions().into_iter().map(place).collect()
+}
+
 /// Where the partition of that name lies.
 pub(crate) fn place(name: &str) -> Option<Place> {
-    let mut start = ALIGNMENT;
-    for partition in partitions() {
-        if partition.name == name {
-            return Some(Place { start, size: partition.size });
-        }
-        start += partition.size;
-    }
-    None
+    places().into_iter().find(|(partition, _)| partition.name == name).map(|(_, place)| place)
 }
 
 /// The size of a disk that holds them all.
@@ -82,39 +86,29 @@ pub(crate) fn create(path: &Path) -> Result<Vec<(Partition, Place)>, Failure> {
     let file = File::create(path).map_err(failed)?;
     file.set_len(disk_size()).map_err(failed)?;
     drop(file);
-    let partitions = partitions();
-    let places = write_table(path, &partitions)
+    let places = places();
+    write_table(path, &places)
         .map_err(|error| Failure::new(format!("cannot partition {}", path.display()), error, "report this"))?;
-    Ok(partitions.into_iter().zip(places).collect())
+    Ok(places)
 }
 
-fn write_table(path: &Path, partitions: &[Partition]) -> Result<Vec<Place>, gpt::GptError> {
+fn write_table(path: &Path, places: &[(Partition, Place)]) -> Result<(), gpt::GptError> {
     let mut file = File::options().read(true).write(true).open(path)?;
     let sectors = u32::try_from(disk_size() / SECTOR - 1).unwrap_or(u32::MAX);
     ProtectiveMBR::with_lb_size(sectors).overwrite_lba0(&mut file).map_err(std::io::Error::other)?;
     let sector = gpt::disk::LogicalBlockSize::Lb512;
     let config = GptConfig::new().writable(true).logical_block_size(sector);
     let mut disk: GptDisk<File> = config.create_from_device(file, Some(identifier("disk")))?;
-    let mut table = std::collections::BTreeMap::new();
-    let mut places = Vec::new();
-    let mut start = ALIGNMENT;
-    for (number, partition) in (1..).zip(partitions) {
-        let place = Place { start, size: partition.size };
-        let entry = gpt::partition::Partition {
-            part_type_guid: partition.kind.clone(),
-            part_guid: identifier(partition.name),
-            first_lba: place.start / SECTOR,
-            last_lba: (place.start + place.size) / SECTOR - 1,
-            flags: 0,
-            name: partition.name.to_owned(),
-        };
-        table.insert(number, entry);
-        places.push(place);
-        start += partition.size;
-    }
-    disk.update_partitions(table)?;
-    disk.write()?.sync_all()?;
-    Ok(places)
+    let entry = |(partition, place): &(Partition, Place)| gpt::partition::Partition {
+        part_type_guid: partition.kind.clone(),
+        part_guid: identifier(partition.name),
+        first_lba: place.start / SECTOR,
+        last_lba: (place.start + place.size) / SECTOR - 1,
+        flags: 0,
+        name: partition.name.to_owned(),
+    };
+    disk.update_partitions((1..).zip(places.iter().map(entry)).collect())?;
+    Ok(disk.write()?.sync_all()?)
 }
 
 #[cfg(test)]
