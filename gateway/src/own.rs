@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use spec::caller::code;
-use spec::control::{ByName, LOGS, LogQuery, POWEROFF, REBOOT, RESTART, SERVICES, START, STOP};
+use spec::control::{ByName, LOGS, LogQuery, METRICS, POWEROFF, REBOOT, RESTART, SERVICES, START, STATUS, STOP};
 
 use crate::arc::Answer;
 use crate::catalogue::{Catalogue, InvalidTool};
@@ -48,13 +48,19 @@ impl Own {
         };
         let system = [
             tool("services", "All services and how they are doing", &nothing, true),
+            tool("metrics", "What the machine and each service use: memory, CPU, pressure", &nothing, true),
             tool("start", "Starts a service", &by_name, false),
             tool("stop", "Stops a service; it stays stopped until it is started", &by_name, false),
             tool("restart", "Stops a service and starts it again", &by_name, false),
             tool("poweroff", "Stops everything and switches the machine off", &nothing, false),
             tool("reboot", "Stops everything and restarts the machine", &nothing, false),
             tool("logs", "The last lines that services wrote", &log_query, true),
-            tool("status", "How the gateway itself is doing: version, audit", &nothing, true),
+            tool(
+                "status",
+                "How the machine is doing: addresses, data, what is wrong with its settings; the audit",
+                &nothing,
+                true,
+            ),
         ];
         let arc = [tool("list", "The manifests of all Arcs", &nothing, true)];
         let licence = [tool("check", "The licence of this system", &nothing, true)];
@@ -88,6 +94,7 @@ pub(crate) async fn run(gateway: &Gateway, tool: &str, arguments: &[u8]) -> Answ
     let (_, method) = tool.split_once('.').unwrap_or_default();
     let structured = match tool {
         "system.services" => gateway.control.ask(SERVICES, b"null").await?,
+        "system.metrics" => gateway.control.ask(METRICS, b"null").await?,
         "system.poweroff" => gateway.control.ask(POWEROFF, b"null").await?,
         "system.reboot" => gateway.control.ask(REBOOT, b"null").await?,
         "system.start" | "system.stop" | "system.restart" => {
@@ -100,7 +107,7 @@ pub(crate) async fn run(gateway: &Gateway, tool: &str, arguments: &[u8]) -> Answ
             let query = LogQuery { follow: false, ..query };
             gateway.control.ask(LOGS, &to_json(&query)?).await?
         }
-        "system.status" => to_json(&status(gateway))?.into(),
+        "system.status" => to_json(&status(gateway).await?)?.into(),
         "arc.list" => to_json(&manifests(gateway))?.into(),
         _ => to_json(&licence())?.into(),
     };
@@ -129,12 +136,15 @@ fn internal(error: &serde_json::Error) -> Fault {
     Fault::new(code::INTERNAL, format!("the result cannot be written: {error}"))
 }
 
-fn status(gateway: &Gateway) -> Value {
-    json!({
-        "version": env!("CARGO_PKG_VERSION"),
-        "arcs": gateway.registry.arcs().len(),
-        "audit": gateway.audit.trouble().unwrap_or_else(|| "ok".to_owned()),
-    })
+async fn status(gateway: &Gateway) -> Result<Value, Fault> {
+    let machine = gateway.control.ask(STATUS, b"null").await?;
+    let mut status: Value = serde_json::from_slice(&machine).map_err(|error| internal(&error))?;
+    if let Some(status) = status.as_object_mut() {
+        status.insert("arcs".to_owned(), gateway.registry.arcs().len().into());
+        let audit = gateway.audit.trouble().unwrap_or_else(|| "ok".to_owned());
+        status.insert("audit".to_owned(), audit.into());
+    }
+    Ok(status)
 }
 
 fn licence() -> Value {

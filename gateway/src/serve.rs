@@ -100,6 +100,7 @@ async fn serve(inherited: Inherited, tokens: Vec<Token>, audit: Arc<Audit>) -> R
     }
     tracing::info!(arcs = gateway.registry.arcs().len(), "ready");
     notify("READY=1");
+    tokio::spawn(say_alive());
     let ended = tokio::select! {
         () = signals.wait() => Ok(()),
         lost = told => lost.unwrap_or(Ok(())).map_err(Reason::from),
@@ -179,5 +180,17 @@ impl Signals {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
         }
+    }
+}
+
+/// Says again and again that the gateway is alive, as often as init wants to hear it (`sd_watchdog_enabled(3)`): three
+/// times in what it is patient for. It says so from the runtime that serves, so that it falls silent with that.
+async fn say_alive() {
+    let wanted = std::env::var(spec::control::env::WATCHDOG).ok();
+    let Some(micros) = wanted.and_then(|micros| micros.parse().ok()).filter(|&micros: &u64| micros > 0) else { return };
+    let mut turns = tokio::time::interval(Duration::from_micros(micros) / 3);
+    loop {
+        turns.tick().await;
+        notify("WATCHDOG=1");
     }
 }

@@ -23,9 +23,9 @@ pub(crate) enum Command {
     /// Start the whole system on this machine and let an agent wake up once.
     #[command(override_help = include_str!("dev/help.txt"))]
     Dev(DevOptions),
-    /// Run every test, or one suite.
+    /// Run the tests of the suites unit and e2e, or of one suite.
     Test {
-        /// The suite; all of them unless stated.
+        /// The suite; unit and e2e unless stated.
         suite: Option<Suite>,
     },
     /// Build the quick image: a disk that boots in QEMU.
@@ -49,6 +49,8 @@ pub(crate) enum Suite {
     Unit,
     /// `scripts/run --once` with the real model, and the site that it leaves.
     E2e,
+    /// The quick image, built and booted in QEMU: what it keeps, what it survives, what it says.
+    Boot,
 }
 
 /// Options of developer mode; what they mean is told in `dev/help.txt`.
@@ -78,6 +80,12 @@ pub(crate) struct BootOptions {
     /// An llmbasedos.toml for it; what it does not say of the gateway and the listeners is added.
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
+    /// The size of its disk, in MiB: its data are grown to that. Once made larger it stays so.
+    #[arg(long, value_name = "MIB", default_value_t = 4096)]
+    pub(crate) disk: u64,
+    /// The model server that it calls, with an OpenAI-compatible /v1: one of this machine or of another.
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:11434")]
+    pub(crate) model: Url,
     /// What its kernel is told beside what the image says.
     #[arg(long, value_name = "WORDS", default_value = "", allow_hyphen_values = true)]
     pub(crate) append: String,

@@ -39,11 +39,34 @@ const E2E: &[Stage] = &[(
     ],
 )];
 
+/// The tests that boot the image are marked `#[ignore]` as well, in a test target of their own. One machine at a time:
+/// it is emulated on two cores.
+const BOOT: &[Stage] = &[
+    ("image", &["cargo", "image", "build"]),
+    (
+        "boot",
+        &[
+            "cargo",
+            "test",
+            "--offline",
+            "--package",
+            "image",
+            "--test",
+            "boot",
+            "--",
+            "--ignored",
+            "--nocapture",
+            "--test-threads=1",
+        ],
+    ),
+];
+
 /// Runs one suite or all, every stage of it even after one failed.
 pub(crate) fn run(suite: Option<Suite>, repository: &Repository, signals: &Signals) -> Result<(), Failure> {
     let stages: Vec<Stage> = match suite {
         Some(Suite::Unit) => UNIT.to_vec(),
         Some(Suite::E2e) => E2E.to_vec(),
+        Some(Suite::Boot) => BOOT.to_vec(),
         None => [UNIT, E2E].concat(),
     };
     let mut lines = Vec::new();

@@ -20,7 +20,8 @@ pub(crate) struct Layout {
 const VOLATILE: [&str; 4] = ["mcp", "callers", "notify", "settings"];
 
 impl Layout {
-    /// Creates what is missing (`run`: in the data folder unless it is given), and takes the lock that keeps a second init away while the file is open.
+    /// Creates what is missing (`run`: in the data folder unless it is given), and takes the lock that keeps a second
+    /// init away while the file is open.
     ///
     /// # Errors
     /// [`StartError::Data`] where the folder cannot be used, [`StartError::AlreadyRunning`] where it is in use.
@@ -109,10 +110,10 @@ pub(crate) fn create_folder(path: &Path) -> io::Result<()> {
 
 /// Replaces a small file for its owner alone (0600), so that a reader finds the old or the new one whole, also after a
 /// power cut.
-pub(crate) fn write_private(path: &Path, text: &str) -> io::Result<()> {
+pub(crate) fn write_private(path: &Path, content: &[u8]) -> io::Result<()> {
     let fresh = path.with_extension("new");
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh)?;
-    file.write_all(text.as_bytes())?;
+    file.write_all(content)?;
     file.sync_all()?;
     fs::rename(&fresh, path)?;
     path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())

@@ -46,6 +46,8 @@ pub(crate) struct Rules {
     pub(crate) ready: Ready,
     pub(crate) start_timeout: Millis,
     pub(crate) stop_timeout: Millis,
+    /// Once ready, it says that it is alive at least this often.
+    pub(crate) watchdog: Option<Millis>,
     /// It serves one connection on its standard input and output: only a connection can start it.
     pub(crate) per_connection: bool,
 }
@@ -60,6 +62,7 @@ impl Rules {
             ready: manifest.ready,
             start_timeout: millis(manifest.start_timeout),
             stop_timeout: millis(manifest.stop_timeout),
+            watchdog: manifest.watchdog.map(millis),
             per_connection,
         }
     }
@@ -78,6 +81,8 @@ pub(crate) enum Event {
     SpawnFailed { reason: String, for_good: bool },
     /// It said that it is ready.
     Ready,
+    /// It said that it is alive.
+    Alive,
     /// Its process and everything that it started is gone. `clean`: by itself, without complaint.
     Ended { clean: bool, reason: String },
     /// It lives but is of no use any more.
@@ -133,6 +138,8 @@ enum Phase {
     },
     Running {
         since: Millis,
+        /// When it must have said that it is alive.
+        until: Option<Millis>,
     },
     Stopping {
         /// `None` once it was killed.
@@ -205,6 +212,7 @@ impl Machine {
         match self.phase {
             Phase::Starting { until } | Phase::Backoff { until } => Some(until),
             Phase::Stopping { kill_at, .. } => kill_at,
+            Phase::Running { until, .. } => until,
             _ => None,
         }
     }
@@ -279,9 +287,14 @@ impl Machine {
         }
     }
 
-    fn run(&mut self, at: At) -> Option<Action> {
+    fn run(&mut self, at: At, rules: &Rules) -> Option<Action> {
         self.unready = 0;
-        self.enter(Phase::Running { since: at.now })
+        self.live(at.now, at, rules)
+    }
+
+    fn live(&mut self, since: Millis, at: At, rules: &Rules) -> Option<Action> {
+        let until = rules.watchdog.map(|patience| at.now.saturating_add(patience));
+        self.enter(Phase::Running { since, until })
     }
 
     fn forget_failures(&mut self) {
@@ -336,6 +349,13 @@ fn tick(machine: &mut Machine, at: At, rules: &Rules) -> Option<Action> {
             machine.phase = Phase::Stopping { kill_at: None, next };
             Some(Action::Kill)
         }
+        Phase::Running { until: Some(until), .. } if at.now >= until => {
+            // One that hangs does not hear that it is asked to stop.
+            let patience = Shown(rules.watchdog.unwrap_or_default());
+            let next = Next::Fail(format!("did not say that it is alive (WATCHDOG=1) for {patience}"));
+            machine.phase = Phase::Stopping { kill_at: None, next };
+            Some(Action::Kill)
+        }
         Phase::Backoff { until } if at.now >= until => {
             machine.restarts = machine.restarts.saturating_add(1);
             machine.enter(Phase::Waiting)
@@ -354,12 +374,13 @@ fn happening(machine: &mut Machine, event: Event, at: At, rules: &Rules) -> Opti
         (Phase::Waiting | Phase::Listening, Event::Unstartable(reason)) => machine.give_up(reason),
         (Phase::Starting { .. }, Event::SpawnFailed { reason, for_good: true }) => machine.give_up(reason),
         (Phase::Starting { .. }, Event::SpawnFailed { reason, for_good: false }) => machine.fail(reason, at, rules),
-        (Phase::Starting { .. }, Event::Spawned) if rules.ready == Ready::Exec => machine.run(at),
-        (Phase::Starting { .. }, Event::Ready) => machine.run(at),
+        (Phase::Starting { .. }, Event::Spawned) if rules.ready == Ready::Exec => machine.run(at, rules),
+        (Phase::Starting { .. }, Event::Ready) => machine.run(at, rules),
         (Phase::Starting { .. }, Event::Ended { reason, .. }) => {
             machine.fail(format!("{reason}, before it was ready"), at, rules)
         }
-        (Phase::Running { since }, Event::Ended { clean, reason }) => machine.end(since, clean, reason, at, rules),
+        (Phase::Running { since, .. }, Event::Alive) => machine.live(since, at, rules),
+        (Phase::Running { since, .. }, Event::Ended { clean, reason }) => machine.end(since, clean, reason, at, rules),
         (Phase::Starting { .. } | Phase::Running { .. }, Event::Unwell(reason)) => {
             machine.stop(Next::Fail(reason), at, rules)
         }

@@ -61,7 +61,7 @@ fn run(options: &Options) -> Result<(), StartError> {
     if options.with_parent {
         sys::end_with_parent().map_err(StartError::kernel("end with its parent"))?;
     }
-    Supervisor::build(options)?.run();
+    Supervisor::build(options)?.run(None);
     Ok(())
 }
 

@@ -19,6 +19,9 @@ const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 /// The only variables of init's own environment that reach a service. Keys and tokens do not.
 const INHERITED: [&str; 4] = ["PATH", "LANG", "TZ", "RUST_LOG"];
 
+/// The service that keeps the network of an appliance.
+const NETWORK_SERVICE: &str = "netd";
+
 /// What a plan is computed from, beside the manifest.
 pub(crate) struct Surroundings<'a> {
     pub(crate) layout: &'a Layout,
@@ -104,11 +107,7 @@ pub(crate) fn plan(manifest: &Manifest, around: &Surroundings<'_>) -> Plan {
     let name = manifest.name.as_str();
     let layout = around.layout;
     let folder = paths::arc_data(&layout.data, name);
-    let settings = match manifest.control {
-        true => Some(around.config.gateway.to_toml()),
-        false => around.config.arcs.get(&manifest.name).map(ToString::to_string),
-    };
-    let settings = settings.map(|text| (layout.settings_file(name), text));
+    let settings = settings(manifest, around.config).map(|text| (layout.settings_file(name), text));
     let mounts: Vec<PlannedMount> = manifest.cage.mounts.iter().map(|mount| planned(mount, layout)).collect();
     let shared = mounts.iter().map(|mount| mount.source.clone()).filter(|source| source.starts_with(&layout.data));
     Plan {
@@ -128,6 +127,15 @@ pub(crate) fn plan(manifest: &Manifest, around: &Surroundings<'_>) -> Plan {
         },
         mounts,
         egress: manifest.cage.egress.clone(),
+    }
+}
+
+/// What is told to a service: an Arc its section of the configuration, a service that is part of init its part of it.
+fn settings(manifest: &Manifest, config: &SystemConfig) -> Option<String> {
+    match manifest.name.as_str() {
+        _ if manifest.control => Some(config.gateway.to_toml()),
+        NETWORK_SERVICE => Some(config.network_toml()),
+        _ => config.arcs.get(&manifest.name).map(ToString::to_string),
     }
 }
 
@@ -178,6 +186,9 @@ fn environment(
     }
     if let Some(idle) = manifest.idle_exit {
         set(env::IDLE_EXIT_MS, idle.as_millis().to_string());
+    }
+    if let Some(patience) = manifest.watchdog {
+        set(env::WATCHDOG, patience.as_micros().to_string());
     }
     variables.into_iter().filter(|(key, _)| !key.starts_with("LISTEN_")).collect()
 }
@@ -300,8 +311,19 @@ set      ARC_SETTINGS=/home/a/data/run/settings/gateway.toml
 set      HOME=/home/a/data/arcs/gateway
 set      NOTIFY_SOCKET=/home/a/data/run/notify/gateway.sock
 set      PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+set      WATCHDOG_USEC=60000000
 limit    4096 open files";
         assert_eq!(shown(manifest, "", &[]), expected);
+    }
+
+    #[test]
+    fn netd_is_told_of_the_network_alone() {
+        let manifest = Manifest::parse("netd.toml", include_str!("../netd/netd.toml"), Origin::System).expect("sound");
+        let source = "hostname = \"attic\"\n[network]\nlink = \"eth1\"\n[gateway]\ntokens = [\"0123456789abcdef\"]";
+        let config = SystemConfig::parse("llmbasedos.toml", source).expect("sound");
+        let told = settings(&manifest, &config).expect("always");
+        let read = SystemConfig::parse("netd.toml", &told).expect("sound");
+        assert_eq!((read.host_name(), &read.network, read.gateway.tokens.len()), ("attic", &config.network, 0));
     }
 
     #[test]

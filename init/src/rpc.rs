@@ -13,6 +13,8 @@ use crate::sys::Halt;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Call {
     Services,
+    Status,
+    Metrics,
     Start(Name),
     Stop(Name),
     Restart(Name),
@@ -36,8 +38,10 @@ pub(crate) struct Refusal {
     pub(crate) message: String,
 }
 
-const METHODS: [&str; 7] = [
+const METHODS: [&str; 9] = [
     control::SERVICES,
+    control::STATUS,
+    control::METRICS,
     control::START,
     control::STOP,
     control::RESTART,
@@ -72,6 +76,8 @@ fn call(method: &str, params: Option<Value>) -> Result<Call, (i32, String)> {
     let by_name = |params| read::<ByName>(method, params).map(|params| params.name);
     match method {
         control::SERVICES => Ok(Call::Services),
+        control::STATUS => Ok(Call::Status),
+        control::METRICS => Ok(Call::Metrics),
         control::START => by_name(params).map(Call::Start),
         control::STOP => by_name(params).map(Call::Stop),
         control::RESTART => by_name(params).map(Call::Restart),

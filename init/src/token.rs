@@ -26,7 +26,7 @@ pub(crate) fn kept(file: &Path) -> io::Result<Token> {
     File::open("/dev/urandom")?.read_exact(&mut random)?;
     let letter = |byte: &u8| LETTERS.get(usize::from(byte % 32)).map(|&letter| char::from(letter));
     let text: String = random.iter().filter_map(letter).collect();
-    write_private(file, &format!("{text}\n"))?;
+    write_private(file, format!("{text}\n").as_bytes())?;
     text.parse().map_err(io::Error::other)
 }
 

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use toml::de::DeValue;
 
 use crate::document::{Document, Place, Section, TomlValue, from_text};
+use crate::network::NetworkSettings;
 use crate::problem::Problems;
 use crate::values::{HostName, InvalidValue, Name, Token};
 
@@ -44,6 +45,8 @@ pub struct SystemConfig {
     pub hostname: Option<HostName>,
     /// `[gateway]`
     pub gateway: GatewaySettings,
+    /// `[network]`, where it is there.
+    pub network: Option<NetworkSettings>,
     /// The TCP addresses of the named listeners: `gateway`, `sites`.
     pub listen: BTreeMap<Name, SocketAddr>,
     /// The settings of each Arc, by its name: read and checked by the Arc itself.
@@ -60,19 +63,42 @@ impl SystemConfig {
             let listen = root.section("listen", |all| Some(all.entries())).unwrap_or_default();
             let arcs = root.named_sections("arcs", |_, settings| Some(settings.raw()));
             let gateway = root.section("gateway", |section| Some(GatewaySettings::of_section(section)));
-            let hostname = root.optional("hostname");
-            let gateway = gateway.unwrap_or_default();
-            Some(Self { hostname, gateway, listen: names(root, "listen", listen), arcs: names(root, "arcs", arcs) })
+            let network = root.section("network", NetworkSettings::of_section);
+            let (hostname, gateway) = (root.optional("hostname"), gateway.unwrap_or_default());
+            let (listen, arcs) = (names(root, "listen", listen), names(root, "arcs", arcs));
+            Some(Self { hostname, gateway, network, listen, arcs })
         })
     }
 
-    /// This configuration with what `later` says in place of what is said here: whole Arcs and listeners.
+    /// The name of the machine: the owner's, or `llmbasedos`.
+    #[must_use]
+    pub fn host_name(&self) -> &str {
+        self.hostname.as_ref().map_or("llmbasedos", HostName::as_str)
+    }
+
+    /// The file that init makes for `netd`: what of this configuration concerns the network, in the same form.
+    #[must_use]
+    pub fn network_toml(&self) -> String {
+        let mut file = toml::Table::new();
+        file.insert("hostname".to_owned(), self.host_name().into());
+        let gateway = self.listen.iter().find(|(name, _)| name.as_str() == "gateway");
+        if let Some((name, address)) = gateway {
+            let listen = toml::Table::from_iter([(name.to_string(), address.to_string().into())]);
+            file.insert("listen".to_owned(), listen.into());
+        }
+        file.insert("network".to_owned(), self.network.clone().unwrap_or_default().to_table().into());
+        file.to_string()
+    }
+
+    /// This configuration with what `later` says in place of what is said here: whole Arcs and listeners, and all of
+    /// `[network]`.
     #[must_use]
     pub fn overridden_by(mut self, later: Self) -> Self {
         self.hostname = later.hostname.or(self.hostname);
         if !later.gateway.tokens.is_empty() {
             self.gateway = later.gateway;
         }
+        self.network = later.network.or(self.network);
         self.listen.extend(later.listen);
         self.arcs.extend(later.arcs);
         self
@@ -128,6 +154,22 @@ mod tests {
         let problems = SystemConfig::parse("c", source).expect_err("three").to_string();
         assert!(problems.contains("c:1: hostname: must be"), "{problems}");
         assert!(!problems.contains("short") && !problems.contains("space in"), "{problems}");
+    }
+
+    #[test]
+    fn netd_reads_what_init_makes_for_it() {
+        let network =
+            "[network]\naddress = \"10.1.2.3/16\"\ngateway = \"10.1.0.1\"\ndns = [\"10.1.0.1\"]\nlink = \"eth1\"";
+        let source = format!("{network}\n[listen]\ngateway = \"0.0.0.0:80\"\nsites = \"127.0.0.1:8001\"\n[gateway]");
+        let config = SystemConfig::parse("c", &source).expect("sound");
+        let read = SystemConfig::parse("n", &config.network_toml()).expect("what init makes is sound");
+        assert_eq!((&read.network, read.host_name(), read.listen.len()), (&config.network, "llmbasedos", 1));
+        let later = SystemConfig::parse("d", "[network]\ntime_servers = []").expect("sound");
+        assert_eq!(config.clone().overridden_by(later.clone()).network, later.network);
+        assert_eq!(config.clone().overridden_by(SystemConfig::default()).network, config.network);
+        let silent = SystemConfig::default().network_toml();
+        let read = SystemConfig::parse("n", &silent).expect("sound");
+        assert_eq!(read.network, Some(NetworkSettings::default()));
     }
 
     #[test]

@@ -3,6 +3,8 @@
 //! | method | params | result |
 //! | --- | --- | --- |
 //! | [`SERVICES`] | – | `[ServiceInfo]`, in start order |
+//! | [`STATUS`] | – | [`MachineStatus`] |
+//! | [`METRICS`] | – | [`Metrics`] |
 //! | [`START`], [`STOP`], [`RESTART`] | [`ByName`] | the service's [`ServiceInfo`] once that is done |
 //! | [`POWEROFF`], [`REBOOT`] | – | `{}` at once; then everything is stopped in order. An appliance alone knows them |
 //! | [`LOGS`] | [`LogQuery`] | `[LogLine]`; with `follow`, then a [`LOG`] notification for each new line |
@@ -13,12 +15,18 @@
 //! service's state: a connection to the socket of a service that is stopped or has failed would wait for ever, so the
 //! gateway answers for it.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::values::Name;
 
 /// All services.
 pub const SERVICES: &str = "services";
+/// The machine as a whole.
+pub const STATUS: &str = "status";
+/// What the machine and each service use.
+pub const METRICS: &str = "metrics";
 /// Starts a service.
 pub const START: &str = "start";
 /// Stops a service; it stays stopped until it is started.
@@ -63,6 +71,9 @@ pub mod env {
     pub const SETTINGS: &str = "ARC_SETTINGS";
     /// Milliseconds without a call after which the Arc exits. Absent: never.
     pub const IDLE_EXIT_MS: &str = "ARC_IDLE_EXIT_MS";
+    /// Microseconds within which the service says `WATCHDOG=1` on its `NOTIFY_SOCKET` (`sd_watchdog_enabled(3)`).
+    /// Absent: nobody asks.
+    pub const WATCHDOG: &str = "WATCHDOG_USEC";
 }
 
 /// Params that name a service.
@@ -111,6 +122,61 @@ pub struct ArcAdded {
     pub manifest: String,
     /// The path of the socket on which it answers.
     pub socket: String,
+}
+
+/// How the machine as a whole is doing. What only an appliance has is absent on a developer's machine.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MachineStatus {
+    /// The version of init.
+    pub version: String,
+    /// The name of the machine.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub host_name: Option<String>,
+    /// Whether every service that starts at boot runs or will not.
+    pub ready: bool,
+    /// How long the kernel runs.
+    pub uptime_seconds: f64,
+    /// The slot that runs: `a` or `b`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub slot: Option<char>,
+    /// Where the data lie and how much room there is, in words; or why they cannot be used.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data: Option<String>,
+    /// Its addresses, in words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub network: Option<String>,
+    /// The hardware watchdog resets the machine when PID 1 makes no progress for so long.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub watchdog_seconds: Option<u32>,
+    /// What is wrong with files of the owner: file, line, key and what would be right.
+    pub problems: Vec<String>,
+}
+
+/// What the machine and its services use.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Metrics {
+    /// The memory of the machine, in bytes.
+    pub memory_total: u64,
+    /// What of it programs can still get.
+    pub memory_available: u64,
+    /// Where the kernel measures it: how much of the last ten seconds, in percent, something waited for the CPU, for
+    /// memory, for disks (Linux, `Documentation/accounting/psi.rst`, `some avg10`).
+    pub pressure: BTreeMap<String, f64>,
+    /// What each service uses that has a process; `init` is one of them.
+    pub services: Vec<ServiceUsage>,
+}
+
+/// What the processes of a service use.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServiceUsage {
+    /// The service.
+    pub name: Name,
+    /// How many processes it has.
+    pub processes: usize,
+    /// Their memory in bytes, what they share counted in shares (PSS, proc_pid_smaps(5)).
+    pub memory: u64,
+    /// How long they have kept a CPU busy, in milliseconds.
+    pub cpu_ms: u64,
 }
 
 /// How a service is doing.

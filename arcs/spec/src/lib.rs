@@ -19,6 +19,7 @@ mod config;
 pub mod control;
 mod document;
 mod manifest;
+mod network;
 pub mod paths;
 mod problem;
 mod quest;
@@ -28,9 +29,11 @@ mod values;
 pub use config::{GatewaySettings, SystemConfig};
 pub use document::{Document, Place, Section, TomlValue, close_to};
 pub use manifest::{Activation, Acts, Cage, Manifest, Mount, MountMode, Origin, Ready, Restart, ToolRules, Transport};
+pub use network::{AddressSource, HostAddress, NetworkSettings};
 pub use problem::{Problem, Problems};
 pub use quest::{Quest, Step};
 pub use sentinel::{Autonomy, Sentinel, Trigger};
 pub use values::{
-    ByteSize, HostName, HostPort, InvalidValue, Label, Name, Span, Token, ToolName, ToolPattern, parse_duration,
+    ByteSize, Host, HostName, HostPort, InvalidValue, Label, LinkName, Name, Span, Token, ToolName, ToolPattern,
+    parse_duration,
 };

@@ -45,6 +45,9 @@ pub struct Manifest {
     pub start_timeout: Duration,
     /// How long it may take to stop once asked.
     pub stop_timeout: Duration,
+    /// Once it is ready it says that it is alive at least this often, or it is killed and started again; `None`: nobody
+    /// asks.
+    pub watchdog: Option<Duration>,
     /// Whether it is started again when it ends.
     pub restart: Restart,
     /// What its tools' names begin with; the Arc's name unless stated: Arc `files` offers `fs.read`.
@@ -205,6 +208,7 @@ impl Manifest {
             idle_exit: root.optional("idle_exit"),
             start_timeout: root.or("start_timeout", START_TIMEOUT),
             stop_timeout: root.or("stop_timeout", STOP_TIMEOUT),
+            watchdog: root.optional("watchdog"),
             restart: root.or("restart", Restart::OnFailure),
             aliases: root.or("aliases", Vec::new()),
             calls: root.or("calls", Vec::new()),

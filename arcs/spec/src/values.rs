@@ -1,6 +1,7 @@
 //! The small values that formats share: names, tool names and patterns, sizes, durations, labels.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::ops::Range;
 use std::str::FromStr;
 use std::time::Duration;
@@ -104,6 +105,16 @@ checked_text! {
     HostName, check_host_name
 }
 
+checked_text! {
+    /// A machine somewhere in the network, by its name (RFC 1123, 2.1) or its address: `pool.ntp.org`, `192.168.1.1`.
+    Host, check_host
+}
+
+checked_text! {
+    /// What the kernel calls a link (`IFNAMSIZ` bounds it): `eth0`.
+    LinkName, check_link_name
+}
+
 /// What somebody shows who comes over the network and is the owner (RFC 6750): 16 to 128 visible ASCII characters. It is
 /// never shown, neither in messages nor by `{:?}`.
 #[derive(Clone, PartialEq, Eq)]
@@ -179,6 +190,26 @@ fn check_host_name(text: &str) -> Result<(), String> {
         && text.ends_with(is_end)
         && text.chars().all(|c| is_end(c) || c == '-');
     let rule = "must be 1 to 63 lower-case letters, digits or '-', which is neither first nor last";
+    if sound { Ok(()) } else { Err(format!("{rule}, not {}", quoted(text))) }
+}
+
+fn check_host(text: &str) -> Result<(), String> {
+    let is_label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+            && label.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
+    };
+    let sound = text.parse::<IpAddr>().is_ok() || (text.len() <= 253 && text.split('.').all(is_label));
+    let rule = "must be a machine's name or address, such as pool.ntp.org";
+    if sound { Ok(()) } else { Err(format!("{rule}, not {}", quoted(text))) }
+}
+
+fn check_link_name(text: &str) -> Result<(), String> {
+    let sound = (1..=15).contains(&text.len())
+        && text.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c));
+    let rule = "must be a link's name of 1 to 15 letters, digits, '.', '_' or '-', such as eth0";
     if sound { Ok(()) } else { Err(format!("{rule}, not {}", quoted(text))) }
 }
 

@@ -22,6 +22,7 @@ async fn tools_are_listed_in_a_fixed_order_by_their_full_names() {
         "arc.list",
         "licence.check",
         "system.services",
+        "system.metrics",
         "system.start",
         "system.stop",
         "system.restart",

@@ -17,6 +17,7 @@ use toml::{Table, Value};
 use super::layout::{self, Place};
 use super::{Image, Tools, Zeros, copy_to, text, write};
 use crate::failure::Failure;
+use crate::http::Url;
 use crate::key;
 use crate::process::{self, LOOK_EVERY};
 use crate::repository::{Repository, short};
@@ -36,6 +37,10 @@ pub(crate) struct Guest<'a> {
     pub(crate) folder: &'a Path,
     /// In MiB.
     pub(crate) memory: u32,
+    /// At least so large is its disk, in bytes.
+    pub(crate) disk_size: u64,
+    /// The model server that it calls.
+    pub(crate) model: &'a Url,
     /// Where the gateway is reached on this machine; the sites are at the next port.
     pub(crate) listen: SocketAddr,
     /// What the kernel is told beside what the image says.
@@ -95,11 +100,11 @@ impl Guest<'_> {
     fn disk(&self) -> Result<PathBuf, Failure> {
         let disk = self.folder.join("machine.img");
         let size = |path: &Path| fs::metadata(path).map(|data| data.len()).ok();
-        if size(&disk).is_some_and(|there| Some(there) == size(&self.image.disk)) {
+        if size(&disk).is_some_and(|there| Some(there) >= size(&self.image.disk)) {
             let place = layout::place(Slot::A.root_partition()).unwrap_or(Place { start: 0, size: 0 });
             let copied = copy_to(&self.image.root, &disk, place, Zeros::Written);
             copied.map_err(|error| Failure::io("write", &disk, &error))?;
-            return Ok(disk);
+            return self.enlarged(disk);
         }
         let mut copy = Command::new("cp");
         copy.args(["--sparse=always", "--reflink=auto"]).arg(&self.image.disk).arg(&disk);
@@ -107,11 +112,20 @@ impl Guest<'_> {
         if !status.success() {
             return Err(Failure::new(format!("cannot write {}", disk.display()), status, "see above"));
         }
+        self.enlarged(disk)
+    }
+
+    /// With empty room behind what is on it, which costs nothing until it is used.
+    fn enlarged(&self, disk: PathBuf) -> Result<PathBuf, Failure> {
+        let failed = |error: std::io::Error| Failure::io("write", &disk, &error);
+        let file = fs::File::options().write(true).open(&disk).map_err(failed)?;
+        let size = file.metadata().map_err(failed)?.len();
+        file.set_len(size.max(self.disk_size)).map_err(failed)?;
         Ok(disk)
     }
 
     fn write_settings(&self, disk: &Path, token: &str, signals: &Signals) -> Result<(), Failure> {
-        let content = settings(self.config, token)?;
+        let content = settings(self.config, token, &guests_view(self.model))?;
         let file = self.folder.join("work/settings.toml");
         write(&file, &content)?;
         let tools = Tools { work: self.folder, epoch: 0, signals };
@@ -124,7 +138,8 @@ impl Guest<'_> {
     fn command(&self, disk: &Path) -> Command {
         let forward = |address: SocketAddr, port: u16| format!("hostfwd=tcp:{address}-:{port}");
         let (gateway, sites) = (forward(self.listen, GATEWAY_PORT), forward(self.sites(), SITES_PORT));
-        let append = format!("console=ttyS0 {} {}", self.image.command_line, self.append);
+        // Emulated on a busy machine, the timer may be too late for the check that the kernel makes of it.
+        let append = format!("console=ttyS0 no_timer_check {} {}", self.image.command_line, self.append);
         let memory = self.memory.to_string();
         let drive = format!("if=none,id=disk,format=raw,file={}", disk.display());
         let network = format!("user,id=net,{gateway},{sites}");
@@ -142,7 +157,7 @@ impl Guest<'_> {
 }
 
 /// What the machine's `llmbasedos.toml` says: what the owner's does, and how it is reached unless that says otherwise.
-fn settings(owners: Option<&Path>, token: &str) -> Result<String, Failure> {
+fn settings(owners: Option<&Path>, token: &str, model: &str) -> Result<String, Failure> {
     let mut table = match owners {
         None => Table::new(),
         Some(file) => {
@@ -164,7 +179,26 @@ fn settings(owners: Option<&Path>, token: &str) -> Result<String, Failure> {
             section.entry(key).or_insert(value);
         }
     }
+    let router = Table::from_iter([
+        ("kind".to_owned(), Value::from("openai")),
+        ("url".to_owned(), Value::from(model)),
+        // Here the model may share two cores with the machine that asks it.
+        ("timeout".to_owned(), Value::from("600s")),
+    ]);
+    let nested = ["host", "backends"]
+        .iter()
+        .fold(router, |inner, key| Table::from_iter([((*key).to_owned(), Value::from(inner))]));
+    let arcs = table.entry("arcs").or_insert_with(|| Value::from(Table::new()));
+    if let Some(arcs) = arcs.as_table_mut() {
+        arcs.entry("llm_router").or_insert(Value::from(nested));
+    }
     Ok(table.to_string())
+}
+
+/// A server of this machine, as the guest reaches it: QEMU forwards what goes to this address to our loopback.
+fn guests_view(model: &Url) -> String {
+    let url = model.to_string();
+    ["//127.0.0.1:", "//localhost:", "//[::1]:"].iter().fold(url, |url, local| url.replacen(local, "//10.0.2.2:", 1))
 }
 
 /// The token of the machines of this folder.
@@ -185,13 +219,16 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("llmbasedos.toml");
         fs::write(&file, "hostname = \"attic\"\n[listen]\nsites = \"127.0.0.1:9\"\n").expect("written");
-        let content = settings(Some(&file), "0123456789abcdef").expect("sound");
+        let content = settings(Some(&file), "0123456789abcdef", "http://10.0.2.2:1").expect("sound");
         let config = SystemConfig::parse("c", &content).expect("sound");
         let listen: Vec<String> = config.listen.values().map(ToString::to_string).collect();
         assert_eq!((listen, config.gateway.tokens.len()), (vec!["0.0.0.0:80".to_owned(), "127.0.0.1:9".to_owned()], 1));
 
         fs::write(&file, "hostnam = \"attic\"\n").expect("written");
-        let broken = settings(Some(&file), "0123456789abcdef").expect_err("broken").to_string();
+        let router = config.arcs.values().next().map(ToString::to_string).unwrap_or_default();
+        assert!(router.contains("url = \"http://10.0.2.2:1\""), "{router}");
+
+        let broken = settings(Some(&file), "0123456789abcdef", "http://10.0.2.2:1").expect_err("broken").to_string();
         assert!(broken.contains("Close to it: hostname"), "{broken}");
     }
 }

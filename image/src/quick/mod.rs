@@ -66,6 +66,8 @@ pub(crate) fn run(options: &ImageOptions, repository: &Repository, signals: &Sig
             image: &image,
             folder: &folder,
             memory: options.memory,
+            disk_size: options.disk << 20,
+            model: &options.model,
             listen: options.listen,
             append: &options.append,
             config: options.config.as_deref(),
@@ -119,7 +121,7 @@ pub(crate) fn build(
     let vmlinux = folder.join("vmlinux");
     kernel::unpack(&kernel.join("boot").join(format!("vmlinuz-{release}")), &vmlinux, signals)?;
     let initramfs = tools.initramfs(&programs.join("init"), &first, folder)?;
-    let command_line = format!("quiet panic=10 gpt cryptomgr.notests=1 {verified}");
+    let command_line = format!("quiet panic=10 gpt printk.devkmsg=on cryptomgr.notests=1 {verified}");
     write(&folder.join("command-line"), &format!("{command_line}\n"))?;
     stage.finish(&format!("{:.1} MB", megabytes(&initramfs)?));
 

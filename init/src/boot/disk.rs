@@ -15,6 +15,8 @@ pub(crate) struct Partition {
     pub(crate) device: PathBuf,
     /// The disk that it is on, as the kernel calls it: `vda`.
     pub(crate) disk: String,
+    /// Its number in the table.
+    pub(crate) number: u32,
 }
 
 /// All partitions that have a name, in the order of their devices.
@@ -40,7 +42,8 @@ fn partition(folder: &Path) -> Option<Partition> {
     let event = fs::read_to_string(folder.join("uevent")).ok()?;
     let value = |key: &str| event.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
     let disk = folder.canonicalize().ok()?.parent()?.file_name()?.to_str()?.to_owned();
-    Some(Partition { name: value("PARTNAME")?.to_owned(), device: Path::new("/dev").join(value("DEVNAME")?), disk })
+    let (name, number) = (value("PARTNAME")?.to_owned(), value("PARTN")?.parse().ok()?);
+    Some(Partition { name, device: Path::new("/dev").join(value("DEVNAME")?), disk, number })
 }
 
 #[cfg(test)]

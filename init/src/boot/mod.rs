@@ -6,15 +6,22 @@
 //! after a pause, and the boot loader may choose the other slot. Nothing of the second stage fails the boot: what does
 //! not work is said, and the rest is done.
 
+mod data;
 mod disk;
 mod first_stage;
+mod grow;
+mod keepsakes;
+mod screen;
 mod second_stage;
+mod upkeep;
 
 use std::path::Path;
 use std::time::Duration;
 
-use second_stage::Machine;
+pub(crate) use screen::{Screen, seconds_since_boot};
+pub(crate) use second_stage::Appliance;
 
+use crate::error::StartError;
 use crate::supervisor::Supervisor;
 use crate::sys::{self, Access, Halt, Mount};
 
@@ -47,10 +54,24 @@ pub(crate) fn first_stage() -> ! {
 
 /// Prepares the machine, runs its services, and ends it.
 pub(crate) fn appliance() -> ! {
-    let machine = Machine::prepare();
+    let mut appliance = Appliance::prepare();
     sys::restrict_new_files();
-    let how = match Supervisor::build(&machine.options()) {
-        Ok(supervisor) => supervisor.run(),
+    let options = appliance.options();
+    let built = Supervisor::build(&options).or_else(|error| match error {
+        StartError::Data { path, source, .. } => {
+            appliance.lose_data(format!("{}: {source}", path.display()));
+            Supervisor::build(&options)
+        }
+        other => Err(other),
+    });
+    let how = match built {
+        Ok(supervisor) => {
+            let (how, returned) = supervisor.run(Some(appliance));
+            match returned {
+                Some(appliance) => appliance.end(how),
+                None => how,
+            }
+        }
         Err(error) => {
             say(&format!("cannot supervise: {error}"));
             say(&format!("the machine restarts in {} s", LAST_WORDS.as_secs()));
@@ -58,7 +79,7 @@ pub(crate) fn appliance() -> ! {
             Halt::Reboot
         }
     };
-    machine.end(how)
+    end(how)
 }
 
 /// Ends or restarts the machine. Should the kernel refuse, waits: PID 1 must not end.
@@ -82,8 +103,15 @@ fn load_modules(folder: &Path) -> Vec<String> {
     files.iter().filter_map(load).collect()
 }
 
-/// Says something on the console and in the kernel's log.
+/// Says it where an optional step failed.
+fn attempt(step: &str, outcome: std::io::Result<()>) {
+    if let Err(error) = outcome {
+        say(&format!("cannot {step}: {error}"));
+    }
+}
+
+/// Says something on every console and in the kernel's log.
 fn say(text: &str) {
-    sys::write_stderr(text);
+    sys::write_screens(text);
     sys::write_kernel_log(text);
 }

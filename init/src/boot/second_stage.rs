@@ -1,26 +1,23 @@
-//! What PID 1 does on the real root: the file systems, the modules, the machine's name, the data.
+//! What PID 1 does on the real root: the file systems, the modules, the data, what the machine keeps.
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
 use spec::boot::{CONFIG_PARTITION, DATA_PARTITION, DEFAULT_CONFIG, MANIFESTS, MODULES, RootImage};
 
+use super::data::{DATA, Data};
 use super::disk::{self, Partition};
-use super::{end, load_modules, say};
+use super::upkeep::Upkeep;
+use super::{attempt, end, keepsakes, load_modules, say};
 use crate::command_line::{Mode, Options};
 use crate::sys::{self, Access, Halt, Mount};
 
-/// Where the data lie.
-const DATA: &str = "/data";
 /// Where everything lies that is made anew at each boot.
 const RUN: &str = "/run";
 /// Where the FAT partition with the owner's file is mounted.
 const CONFIG: &str = "/run/config";
 /// The owner's file on it.
 const OWNERS_FILE: &str = "llmbasedos.toml";
-/// Unless the owner says another.
-const HOST_NAME: &str = "llmbasedos";
 
 /// The file systems that are needed beside those of the first stage.
 const FILE_SYSTEMS: [Mount<'static>; 5] = [
@@ -61,20 +58,14 @@ const SETTINGS: [(&str, &str); 12] = [
 
 /// A machine on which services can run.
 #[derive(Debug)]
-pub(crate) struct Machine {
-    data: Data,
+pub(crate) struct Appliance {
+    /// What was verified, as the kernel's command line says it.
+    pub(super) root: Option<RootImage>,
+    pub(super) data: Data,
+    pub(crate) upkeep: Upkeep,
 }
 
-/// Where what is written to `/data` goes.
-#[derive(Debug, PartialEq, Eq)]
-enum Data {
-    /// To the partition.
-    Kept,
-    /// To memory, until the machine ends: the partition could not be used.
-    Lost,
-}
-
-impl Machine {
+impl Appliance {
     /// Prepares the machine. What fails is said, and the rest is done.
     pub(crate) fn prepare() -> Self {
         for mount in FILE_SYSTEMS {
@@ -90,13 +81,17 @@ impl Machine {
         }
         load_modules(Path::new(MODULES)).iter().for_each(|trouble| say(trouble));
         attempt("take Ctrl-Alt-Del", sys::take_ctrl_alt_del());
-        attempt("set the host name", sys::set_host_name(HOST_NAME));
+        attempt("forbid core dumps", sys::forbid_core_dumps());
         attempt("bring up loopback", sys::bring_up("lo"));
         let partitions = disk::partitions();
-        let disk = root_disk(&partitions);
+        let line = command_line();
+        let root = RootImage::of_command_line(&line).ok();
+        let disk = root.and_then(|root| root_disk(&partitions, root));
         let on_disk = |name| disk.as_deref().and_then(|disk| disk::on_disk(&partitions, disk, name));
         mount_config(on_disk(CONFIG_PARTITION));
-        Self { data: mount_data(on_disk(DATA_PARTITION)) }
+        let data = Data::mount(on_disk(DATA_PARTITION));
+        keepsakes::restore(Path::new(DATA), Path::new(RUN));
+        Self { root, data, upkeep: Upkeep::start(&line) }
     }
 
     /// How the services of this machine are run.
@@ -115,19 +110,27 @@ impl Machine {
         }
     }
 
+    /// The slot that runs.
+    pub(crate) fn slot(&self) -> Option<char> {
+        self.root.map(|root| root.slot.letter())
+    }
+
+    /// How the data are, in words.
+    pub(crate) fn describe_data(&self) -> String {
+        self.data.describe()
+    }
+
+    /// Goes on without the data partition, which is mounted but cannot be used.
+    pub(crate) fn lose_data(&mut self, why: String) {
+        self.data.lose(why);
+        keepsakes::restore(Path::new(DATA), Path::new(RUN));
+    }
+
     /// Leaves the file systems clean and ends or restarts the machine.
     pub(crate) fn end(self, how: Halt) -> ! {
-        if self.data == Data::Kept {
-            attempt("unmount the data", sys::unmount(DATA));
-        }
+        keepsakes::keep(Path::new(DATA));
+        self.data.unmount();
         end(how)
-    }
-}
-
-/// Says it where an optional step failed.
-fn attempt(step: &str, outcome: std::io::Result<()>) {
-    if let Err(error) = outcome {
-        say(&format!("cannot {step}: {error}"));
     }
 }
 
@@ -139,11 +142,15 @@ fn delegate_controllers() {
     }
 }
 
-/// The disk that the root is on.
-fn root_disk(partitions: &[Partition]) -> Option<String> {
-    let line = fs::read_to_string("/proc/cmdline").ok()?;
-    let name = RootImage::of_command_line(&line).ok()?.slot.root_partition();
-    partitions.iter().find(|partition| partition.name == name).map(|partition| partition.disk.clone())
+/// What the kernel was told.
+fn command_line() -> String {
+    fs::read_to_string("/proc/cmdline").unwrap_or_default()
+}
+
+/// The disk that the root is on: partitions of the same name on another one are not ours.
+fn root_disk(partitions: &[Partition], image: RootImage) -> Option<String> {
+    let root = partitions.iter().find(|partition| partition.name == image.slot.root_partition())?;
+    Some(root.disk.clone())
 }
 
 fn mount_config(partition: Option<&Partition>) {
@@ -152,38 +159,4 @@ fn mount_config(partition: Option<&Partition>) {
     let options = "umask=0077,iocharset=ascii";
     let mount = Mount { source: &device, target: CONFIG, kind: "vfat", access: Access::ReadOnlyFiles, options };
     attempt("mount the partition with llmbasedos.toml", mount.mount());
-}
-
-/// Checks and mounts the data. Where that fails the machine runs with what is in memory, and the partition is left as
-/// it is.
-fn mount_data(partition: Option<&Partition>) -> Data {
-    let outcome = partition.ok_or_else(|| "there is no partition of that name".to_owned()).and_then(|partition| {
-        let device = partition.device.display().to_string();
-        check(&device)?;
-        let mount = Mount { source: &device, target: DATA, kind: "ext4", access: Access::Programs, options: "" };
-        mount.mount().map_err(|error| error.to_string())
-    });
-    let Err(why) = outcome else { return Data::Kept };
-    say(&format!("data: cannot be mounted ({why}): running without it; nothing was changed"));
-    let mount = Mount { source: "data", target: DATA, kind: "tmpfs", access: Access::Programs, options: "size=25%" };
-    attempt("make room for data in memory", mount.mount());
-    Data::Lost
-}
-
-/// Mends what a power cut left (e2fsck(8)): first what can be mended without a doubt, and where that is not enough,
-/// with the first of the other copies of the superblock.
-fn check(device: &str) -> Result<(), String> {
-    /// `e2fsck` ended with nothing left to mend: 0, 1 (mended), 2 (mended, wants a restart if the root was mounted).
-    const WELL: [i32; 3] = [0, 1, 2];
-    for how in ["-p", "-fy"] {
-        let run = Command::new("/usr/sbin/e2fsck").args([how, device]).stdin(Stdio::null()).output();
-        let output = run.map_err(|error| format!("e2fsck: {error}"))?;
-        if output.status.code().is_some_and(|code| WELL.contains(&code)) {
-            return Ok(());
-        }
-        let said = [output.stdout, output.stderr].concat();
-        String::from_utf8_lossy(&said).lines().for_each(sys::write_kernel_log);
-        say(&format!("data: e2fsck {how}: {}", output.status));
-    }
-    Err("e2fsck could not mend it".to_owned())
 }

@@ -10,6 +10,7 @@ fn rules(activation: Activation, restart: Restart) -> Rules {
         ready: Ready::Notify,
         start_timeout: 30_000,
         stop_timeout: 10_000,
+        watchdog: None,
         per_connection: false,
     }
 }
@@ -161,6 +162,19 @@ fn the_restart_policy_says_what_an_end_means() {
 }
 
 #[test]
+fn one_that_falls_silent_is_killed_and_started_again() {
+    let rules = Rules { watchdog: Some(5_000), ..rules(Activation::Boot, Restart::OnFailure) };
+    let (alive, _) = step(running(&rules), Event::Alive, at(4_000), &rules);
+    let (alive, action) = step(alive, Event::Tick, at(8_999), &rules);
+    assert_eq!((alive.state(), action, alive.deadline()), (Running, None, Some(9_000)));
+    let (silent, action) = step(alive, Event::Tick, at(9_000), &rules);
+    assert_eq!((silent.state(), action), (Stopping, Some(Action::Kill)));
+    let (gone, _) = step(silent, ended(false), at(9_001), &rules);
+    let reason = "did not say that it is alive (WATCHDOG=1) for 5 s";
+    assert_eq!((gone.state(), gone.reason()), (Backoff, Some(reason)));
+}
+
+#[test]
 fn what_a_person_wants_last_counts() {
     let rules = rules(Activation::Boot, Restart::Always);
     let (machine, action) = step(running(&rules), Event::Stop, at(0), &rules);
@@ -206,6 +220,7 @@ fn any_event() -> impl Strategy<Value = Event> {
         Just(Event::Spawned),
         (text.clone(), any::<bool>()).prop_map(|(reason, for_good)| Event::SpawnFailed { reason, for_good }),
         Just(Event::Ready),
+        Just(Event::Alive),
         (text.clone(), any::<bool>()).prop_map(|(reason, clean)| Event::Ended { clean, reason }),
         text.clone().prop_map(Event::Unwell),
         text.prop_map(Event::Unstartable),
@@ -221,13 +236,15 @@ fn any_rules() -> impl Strategy<Value = Rules> {
     let activation = prop_oneof![Just(Activation::Boot), Just(Activation::OnDemand)];
     let restart = prop_oneof![Just(Restart::Always), Just(Restart::OnFailure), Just(Restart::Never)];
     let ready = prop_oneof![Just(Ready::Notify), Just(Ready::Exec)];
-    (activation, restart, ready, 0..50_000u64, 0..50_000u64, any::<bool>()).prop_map(
-        |(activation, restart, ready, start_timeout, stop_timeout, per_connection)| Rules {
+    let watchdog = proptest::option::of(1..50_000u64);
+    (activation, restart, ready, 0..50_000u64, 0..50_000u64, watchdog, any::<bool>()).prop_map(
+        |(activation, restart, ready, start_timeout, stop_timeout, watchdog, per_connection)| Rules {
             activation: if per_connection { Activation::OnDemand } else { activation },
             restart,
             ready,
             start_timeout,
             stop_timeout,
+            watchdog,
             per_connection,
         },
     )

@@ -55,7 +55,7 @@ impl Supervisor {
         }
         self.stage = Stage::Ending { kill_at: self.clock.now().saturating_add(PATIENCE) };
         self.halt = halt;
-        self.say(match (self.mode, halt) {
+        self.announce(match (self.mode, halt) {
             (Mode::Developer, _) => "stopping everything; Ctrl-C kills what does not stop",
             (Mode::Appliance, Halt::PowerOff) => "stopping everything to switch the machine off",
             (Mode::Appliance, Halt::Reboot) => "stopping everything to restart the machine",

@@ -53,7 +53,7 @@ impl Supervisor {
         let reason = info.reason.as_deref().unwrap_or_default();
         match info.state {
             ServiceState::Backoff => self.say(&format!("{}: {reason}; it is started again", info.name)),
-            ServiceState::Failed => self.say(&format!("{}: failed: {reason}", info.name)),
+            ServiceState::Failed => self.announce(&format!("{}: failed: {reason}", info.name)),
             _ => {}
         }
         self.listen_for(number);

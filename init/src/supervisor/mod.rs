@@ -6,9 +6,11 @@
 
 mod end;
 mod life;
+mod metrics;
 mod output;
 mod peers;
 mod reload;
+mod screen;
 mod service;
 mod start;
 
@@ -19,8 +21,9 @@ use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 
 use spec::control::ServiceState;
-use spec::{Activation, Name, SystemConfig, paths};
+use spec::{Activation, Name, SystemConfig, Token, paths};
 
+use crate::boot::Appliance;
 use crate::command_line::{Mode, Options};
 use crate::connection::Connection;
 use crate::error::StartError;
@@ -81,6 +84,12 @@ pub(crate) struct Supervisor {
     stage: Stage,
     /// What becomes of the machine when all has ended.
     halt: Halt,
+    /// The machine, where it is ours.
+    appliance: Option<Appliance>,
+    /// What is wrong with files of the owner, in words.
+    problems: Vec<String>,
+    /// The token that the machine has made itself: its owner has given it none.
+    own_token: Option<Token>,
     /// Kept for as long as init runs: the lock on the data folder.
     _lock: File,
 }
@@ -95,7 +104,8 @@ impl Supervisor {
         let (layout, lock) = Layout::prepare(&options.data, options.run.as_deref())?;
         let signals = Signals::block().map_err(StartError::kernel("read signals"))?;
         sys::adopt_orphans().map_err(StartError::kernel("adopt orphans"))?;
-        let (config, mut complaints) = configure(options, &layout);
+        let (mut config, mut complaints) = library::read_config(&options.config);
+        let own_token = own_token(options, &layout, &mut config, &mut complaints);
         let (mut library, more) = Library::open(&options.manifests, paths::user_manifests(&layout.data));
         complaints.extend(more);
         let (catalogue, more) = library.look();
@@ -147,6 +157,9 @@ impl Supervisor {
             clock,
             server,
             library,
+            appliance: None,
+            problems: Vec::new(),
+            own_token,
             _lock: lock,
         };
         supervisor.register().map_err(StartError::kernel("wait for its sources"))?;
@@ -181,8 +194,13 @@ impl Supervisor {
         }
     }
 
-    /// Runs until a person or the parent ends it, and leaves nothing behind. Answers what is to become of the machine.
-    pub(crate) fn run(mut self) -> Halt {
+    /// Runs until a person or the parent ends it, and leaves nothing behind. Answers what is to become of the machine,
+    /// and gives it back.
+    pub(crate) fn run(mut self, appliance: Option<Appliance>) -> (Halt, Option<Appliance>) {
+        if appliance.is_some() {
+            self.appliance = appliance;
+            self.take_host_name();
+        }
         self.settle();
         while self.stage != Stage::Ended {
             match self.poll.wait(self.patience()) {
@@ -193,14 +211,15 @@ impl Supervisor {
             self.settle();
         }
         self.clean_up();
-        self.halt
+        (self.halt, self.appliance)
     }
 
     /// How long nothing has to be done unless somebody says something.
     fn patience(&self) -> Option<Millis> {
         let now = self.clock.now();
         let deadlines = self.services.values().filter_map(|service| service.machine.deadline());
-        let earliest = deadlines.chain(self.look_at).chain(self.stage.deadline()).min();
+        let upkeep = self.appliance.as_ref().map(|appliance| appliance.upkeep.deadline());
+        let earliest = deadlines.chain(self.look_at).chain(self.stage.deadline()).chain(upkeep).min();
         let until = earliest.map(|deadline| deadline.saturating_sub(now));
         let sweeps = self.services.values().any(|service| service.process.is_some() && service.living().is_none());
         until.into_iter().chain(sweeps.then_some(SWEEP)).min()
@@ -246,6 +265,9 @@ impl Supervisor {
         if self.look_at.is_some_and(|at| at <= now) {
             self.look_at = None;
             self.look();
+        }
+        if let Some(appliance) = &mut self.appliance {
+            appliance.upkeep.turn(now);
         }
     }
 
@@ -301,26 +323,35 @@ impl Supervisor {
             }
         }
         self.say(&line);
+        self.show_screen();
         if let Some(Err(error)) = self.ready_to.as_deref().map(sys::say_ready) {
             self.say(&format!("cannot say that it is ready on NOTIFY_SOCKET: {error}"));
         }
     }
 }
 
-/// Reads the configuration. An appliance whose owner has given it no token has one of its own.
-fn configure(options: &Options, layout: &Layout) -> (SystemConfig, Vec<Complaint>) {
-    let (mut config, mut complaints) = library::read_config(&options.config);
-    if options.mode == Mode::Appliance && config.gateway.tokens.is_empty() {
-        let file = paths::gateway_token(&layout.data);
-        match token::kept(&file) {
-            Ok(token) => config.gateway.tokens.push(token),
-            Err(error) => {
-                let consequence = "nobody can come in over the network";
-                complaints.push(Complaint::plain(format!("{}: {error}\n{consequence}", file.display())));
-            }
+/// An appliance whose owner has given it no token has one of its own.
+fn own_token(
+    options: &Options,
+    layout: &Layout,
+    config: &mut SystemConfig,
+    complaints: &mut Vec<Complaint>,
+) -> Option<Token> {
+    if options.mode == Mode::Developer || !config.gateway.tokens.is_empty() {
+        return None;
+    }
+    let file = paths::gateway_token(&layout.data);
+    match token::kept(&file) {
+        Ok(token) => {
+            config.gateway.tokens.push(token.clone());
+            Some(token)
+        }
+        Err(error) => {
+            let consequence = "nobody can come in over the network";
+            complaints.push(Complaint::plain(format!("{}: {error}\n{consequence}", file.display())));
+            None
         }
     }
-    (config, complaints)
 }
 
 /// The folder of programs without a path, absolute: services start in folders of their own.

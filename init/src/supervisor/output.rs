@@ -5,6 +5,7 @@ use std::os::fd::AsFd;
 use spec::control;
 
 use super::Supervisor;
+use crate::command_line::Mode;
 use crate::library::Complaint;
 use crate::machine::Event;
 use crate::rpc;
@@ -18,8 +19,7 @@ const NOTIFICATIONS: usize = 16;
 const LONGEST_NOTIFICATION: usize = 4096;
 
 impl Supervisor {
-    /// Reads what a service says of itself: sd_notify(3). `STOPPING=1` and `WATCHDOG=1` are understood and change
-    /// nothing here.
+    /// Reads what a service says of itself: sd_notify(3). `STOPPING=1` is understood and changes nothing here.
     pub(super) fn hear_notify(&mut self, number: u32) {
         let mut buffer = [0; LONGEST_NOTIFICATION];
         for _ in 0..NOTIFICATIONS {
@@ -30,6 +30,7 @@ impl Supervisor {
             for line in text.lines() {
                 match line.split_once('=') {
                     Some(("READY", "1")) => self.feed(number, Event::Ready),
+                    Some(("WATCHDOG", "1")) => self.feed(number, Event::Alive),
                     Some(("STATUS", status)) => self.set_status(number, status),
                     _ => {}
                 }
@@ -41,6 +42,8 @@ impl Supervisor {
         let Some(service) = self.services.get_mut(&number) else { return };
         let shown: String = status.chars().filter(|c| !c.is_control()).take(200).collect();
         service.status = Some(shown).filter(|status| !status.is_empty());
+        let name = service.name().clone();
+        self.show_network(&name);
     }
 
     /// Reads a part of what a service wrote.
@@ -76,10 +79,14 @@ impl Supervisor {
         }
     }
 
-    /// Says something to whoever started init, and writes it down as a line of the service `init`.
+    /// Says something to whoever started init (on an appliance: to the kernel's log), and writes it down as a line of
+    /// the service `init`.
     pub(super) fn say(&mut self, text: &str) {
         for line in text.lines() {
-            sys::write_stderr(line);
+            match self.mode {
+                Mode::Developer => sys::write_stderr(line),
+                Mode::Appliance => sys::write_kernel_log(line),
+            }
         }
         self.note(text);
     }
@@ -92,12 +99,13 @@ impl Supervisor {
 
     /// Says what is wrong with a file: as a picture to a person, in lines to a program and to the log.
     pub(super) fn complain(&mut self, complaint: Complaint) {
-        match complaint.picture.filter(|_| sys::stderr_is_terminal()) {
+        self.problems.push(complaint.plain.clone());
+        match complaint.picture.filter(|_| self.mode == Mode::Developer && sys::stderr_is_terminal()) {
             Some(picture) => {
                 sys::write_stderr(&picture);
                 self.note(&complaint.plain);
             }
-            None => self.say(&complaint.plain),
+            None => self.announce(&complaint.plain),
         }
     }
 

@@ -130,6 +130,8 @@ impl Supervisor {
         let id = request.id;
         match request.call {
             Call::Services => self.reply(peer, id, json!(self.infos())),
+            Call::Status => self.reply(peer, id, json!(self.status())),
+            Call::Metrics => self.reply(peer, id, json!(self.metrics())),
             Call::Logs(query) => self.answer_logs(peer, id, &query),
             Call::Start(name) => self.command(peer, id, &name, Event::Start),
             Call::Stop(name) => self.command(peer, id, &name, Event::Stop),

@@ -152,7 +152,7 @@ fn prepare_folders(plan: &Plan) -> Result<(), Failure> {
     // What is there already needs no room on a full disk.
     let is_there = |(file, text): &&(PathBuf, String)| fs::read_to_string(file).is_ok_and(|there| there == *text);
     if let Some((file, text)) = plan.settings.as_ref().filter(|settings| !is_there(settings)) {
-        write_private(file, text).map_err(|source| Failure::Settings { file: file.clone(), source })?;
+        write_private(file, text.as_bytes()).map_err(|source| Failure::Settings { file: file.clone(), source })?;
     }
     Ok(())
 }

@@ -1,7 +1,10 @@
 //! Time and chance.
 
 use std::hash::{BuildHasher, RandomState};
+use std::io;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use nix::time::{ClockId, clock_settime};
 
 /// Milliseconds since init started, on a clock that never goes back.
 pub(crate) type Millis = u64;
@@ -32,6 +35,12 @@ impl Clock {
 pub(crate) fn unix_millis() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Sets the machine's clock.
+pub(crate) fn set_clock(time: SystemTime) -> io::Result<()> {
+    let since = time.duration_since(UNIX_EPOCH).map_err(io::Error::other)?;
+    Ok(clock_settime(ClockId::CLOCK_REALTIME, since.into())?)
 }
 
 /// `2026-11-23T05:59:32.123Z` of milliseconds since 1970.

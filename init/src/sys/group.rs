@@ -91,6 +91,23 @@ impl Group {
         }
     }
 
+    /// What they use.
+    pub(crate) fn usage(&self, main: u32) -> Usage {
+        let listed = self.leaf.as_ref().map(|leaf| fs::read_to_string(leaf.join("cgroup.procs")).unwrap_or_default());
+        let members = match &listed {
+            Some(text) => text.lines().filter_map(|pid| pid.parse().ok()).collect(),
+            None => self.walk(main),
+        };
+        let mut usage = usage_of(&members);
+        // The kernel counts those as well that have ended.
+        let stat = self.leaf.as_ref().and_then(|leaf| fs::read_to_string(leaf.join("cpu.stat")).ok());
+        let micros = stat.as_deref().and_then(|stat| stat.lines().find_map(|line| line.strip_prefix("usage_usec ")));
+        if let Some(micros) = micros.and_then(|micros| micros.parse::<u64>().ok()) {
+            usage.cpu_ms = micros / 1000;
+        }
+        usage
+    }
+
     /// Whether none of them is left.
     pub(crate) fn is_empty(&self, main: u32) -> bool {
         match &self.leaf {
@@ -124,6 +141,44 @@ impl Drop for Group {
             let _ = fs::remove_dir(leaf);
         }
     }
+}
+
+/// What some processes use.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Usage {
+    pub(crate) processes: usize,
+    /// In bytes, what they share counted in shares.
+    pub(crate) memory: u64,
+    pub(crate) cpu_ms: u64,
+}
+
+/// What init itself uses.
+pub(crate) fn own_usage() -> Usage {
+    usage_of(&[std::process::id()].into())
+}
+
+fn usage_of(members: &BTreeSet<u32>) -> Usage {
+    let usages = members.iter().filter_map(|pid| {
+        let folder = Path::new("/proc").join(pid.to_string());
+        let maps = fs::read_to_string(folder.join("smaps_rollup")).ok()?;
+        let pss = maps.lines().find_map(|line| line.strip_prefix("Pss:")?.split_ascii_whitespace().next());
+        let kib: u64 = pss.and_then(|kib| kib.parse().ok()).unwrap_or_default();
+        let cpu_ms = cpu_ms(&fs::read(folder.join("stat")).ok()?).unwrap_or_default();
+        Some(Usage { processes: 1, memory: kib * 1024, cpu_ms })
+    });
+    usages.fold(Usage::default(), |sum, one| Usage {
+        processes: sum.processes + one.processes,
+        memory: sum.memory + one.memory,
+        cpu_ms: sum.cpu_ms + one.cpu_ms,
+    })
+}
+
+/// The time in user and in kernel mode of `/proc/<pid>/stat`, fields 14 and 15, which are in hundredths of a second.
+fn cpu_ms(stat: &[u8]) -> Option<u64> {
+    let after_name = stat.iter().rposition(|&byte| byte == b')')? + 1;
+    let mut fields = std::str::from_utf8(stat.get(after_name..)?).ok()?.split_ascii_whitespace().skip(11);
+    let ticks: u64 = fields.next()?.parse::<u64>().ok()? + fields.next()?.parse::<u64>().ok()?;
+    Some(ticks * 10)
 }
 
 /// Kills whatever is still a child of init, however it came to be one; answers whether there was any.
@@ -240,6 +295,13 @@ mod tests {
         assert_eq!((process.pid, process.parent, process.session), (5, 7, 9));
         assert!(parse_stat(5, b"5 (a) Z 7 8 9 0 -1").is_none());
         assert!(parse_stat(5, b"rubbish").is_none());
+    }
+
+    #[test]
+    fn what_a_process_uses_is_read() {
+        assert_eq!(cpu_ms(b"5 (a) Z) S 7 8 9 0 -1 0 0 0 0 0 12 3 0 0"), Some(150));
+        let own = own_usage();
+        assert!(own.processes == 1 && own.memory > 100_000, "{own:?}");
     }
 
     #[test]

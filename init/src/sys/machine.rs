@@ -1,5 +1,6 @@
 //! The machine as a whole: modules, its name, loopback, its end.
 
+use std::ffi::c_int;
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::AsRawFd;
@@ -8,9 +9,10 @@ use std::path::Path;
 use nix::errno::Errno;
 use nix::libc;
 use nix::sys::reboot::{RebootMode, reboot, set_cad_enabled};
+use nix::sys::resource::{Resource, setrlimit};
 
 /// `MODULE_INIT_COMPRESSED_FILE`: the kernel decompresses (finit_module(2)).
-const COMPRESSED: libc::c_int = 4;
+const COMPRESSED: c_int = 4;
 
 /// Loads a kernel module; one that is there already is no error.
 pub(crate) fn load_module(file: &Path) -> io::Result<()> {
@@ -33,9 +35,34 @@ pub(crate) fn set_host_name(name: &str) -> io::Result<()> {
     Ok(nix::unistd::sethostname(name)?)
 }
 
+/// No process leaves what it had in memory in a file when it dies. All inherit it.
+pub(crate) fn forbid_core_dumps() -> io::Result<()> {
+    Ok(setrlimit(Resource::RLIMIT_CORE, 0, 0)?)
+}
+
 /// Ctrl-Alt-Del is told to PID 1 (SIGINT) instead of resetting the machine at once.
 pub(crate) fn take_ctrl_alt_del() -> io::Result<()> {
     Ok(set_cad_enabled(false)?)
+}
+
+nix::ioctl_write_ptr!(add_entropy, b'R', 3, [c_int; 2]);
+
+/// Gives the kernel's random source bytes that nobody else knows, and has it count them (random(4), `RNDADDENTROPY`).
+pub(crate) fn credit_entropy(seed: &[u8; 512]) -> io::Result<()> {
+    /// `struct rand_pool_info` with its bytes.
+    #[repr(C)]
+    struct Pool {
+        head: [c_int; 2],
+        bytes: [u8; 512],
+    }
+    let random = File::options().write(true).open("/dev/urandom")?;
+    let pool = Pool { head: [512 * 8, 512], bytes: *seed };
+    #[expect(unsafe_code, reason = "entropy is credited by ioctl alone")]
+    // SAFETY: the kernel reads the head, and as many bytes behind it as the head says, which are there.
+    unsafe {
+        add_entropy(random.as_raw_fd(), (&raw const pool).cast())?;
+    }
+    Ok(())
 }
 
 /// How a machine ends.

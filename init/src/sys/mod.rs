@@ -3,6 +3,7 @@
 //! Nothing outside this folder makes a system call beyond what `std` offers for files.
 
 mod before_exec;
+mod block;
 mod child;
 mod clock;
 mod device_mapper;
@@ -17,18 +18,24 @@ mod signals;
 mod sockets;
 mod terminal;
 mod watch;
+mod watchdog;
 
+pub(crate) use block::{grow_ext4, resize_partition};
 pub(crate) use child::{Child, Exit, reap_orphans};
-pub(crate) use clock::{Clock, Millis, date_and_time, unix_millis};
+pub(crate) use clock::{Clock, Millis, date_and_time, set_clock, unix_millis};
 pub(crate) use device_mapper::open_verified;
-pub(crate) use group::{Group, Groups, kill_children};
+pub(crate) use group::{Group, Groups, kill_children, own_usage};
 pub(crate) use launch::{Input, Launch, LaunchError, launch};
-pub(crate) use machine::{Halt, bring_up, halt, load_module, set_host_name, take_ctrl_alt_del, write_kernel_log};
+pub(crate) use machine::{
+    Halt, bring_up, credit_entropy, forbid_core_dumps, halt, load_module, set_host_name, take_ctrl_alt_del,
+    write_kernel_log,
+};
 pub(crate) use mount::{Access, Mount, become_program, switch_root, unmount};
 pub(crate) use notify::say_ready;
 pub(crate) use parent::{adopt_orphans, end_with_parent, restrict_new_files};
 pub(crate) use poll::{Interest, Poll, Ready, Source};
 pub(crate) use signals::{Signals, Wish};
 pub(crate) use sockets::{bind_datagram, bind_unix, is_broken, pair, receive, send, set_blocking};
-pub(crate) use terminal::{stderr_is_terminal, write_stderr};
+pub(crate) use terminal::{stderr_is_terminal, write_screens, write_stderr};
 pub(crate) use watch::FolderWatch;
+pub(crate) use watchdog::Watchdog;

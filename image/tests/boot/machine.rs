@@ -1,0 +1,278 @@
+//! Machines of the tests: a disk of their own made from the image that was built, and QEMU that boots it.
+
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
+use std::net::TcpListener;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use gpt::GptConfig;
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// How long anything may take that a machine is waited for: emulated, it is slow.
+const PATIENCE: Duration = Duration::from_secs(180);
+/// The token that a machine is given unless it is to make its own.
+pub(crate) const TOKEN: &str = "a-token-of-the-tests";
+
+/// The checkout.
+pub(crate) fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("image/ lies in the checkout").to_owned()
+}
+
+/// Runs a tool to its end, and fails the test if that fails.
+#[track_caller]
+pub(crate) fn tool(program: &str, arguments: &[&str]) -> Output {
+    let path = format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default());
+    let output = Command::new(program).args(arguments).env("PATH", path).output();
+    let output = output.unwrap_or_else(|error| panic!("{program}: {error}"));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{program} {arguments:?}: {}: {said}", output.status);
+    output
+}
+
+/// A machine that is switched off.
+pub(crate) struct Machine {
+    folder: TempDir,
+    port: u16,
+}
+
+impl Machine {
+    /// One with a copy of the disk that `image build` has made, and a token.
+    pub(crate) fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let machine = Self { folder, port: free_port() };
+        let image = machine.built("disk.img").display().to_string();
+        let disk = machine.disk().display().to_string();
+        tool("cp", &["--sparse=always", "--reflink=auto", &image, &disk]);
+        machine.settings(&format!("[gateway]\ntokens = [\"{TOKEN}\"]\n"));
+        machine
+    }
+
+    pub(crate) fn disk(&self) -> PathBuf {
+        self.folder.path().join("disk.img")
+    }
+
+    fn built(&self, name: &str) -> PathBuf {
+        repository().join("build/x86_64").join(name)
+    }
+
+    /// Where a partition lies on the disk, in bytes: its start and its length.
+    pub(crate) fn partition(&self, name: &str) -> (u64, u64) {
+        let table = GptConfig::new().open(self.disk()).expect("a table");
+        let found = table.partitions().values().find(|partition| partition.name == name);
+        let found = found.unwrap_or_else(|| panic!("there is no partition {name}"));
+        (found.first_lba * 512, (found.last_lba + 1 - found.first_lba) * 512)
+    }
+
+    /// Replaces `llmbasedos.toml` on the FAT partition.
+    pub(crate) fn settings(&self, content: &str) {
+        let file = self.folder.path().join("settings.toml");
+        fs::write(&file, content).expect("written");
+        let at = format!("{}@@{}", self.disk().display(), self.partition("config").0);
+        tool("mcopy", &["-o", "-i", &at, &file.display().to_string(), "::/llmbasedos.toml"]);
+    }
+
+    /// Makes the disk larger.
+    pub(crate) fn enlarge(&self, bytes: u64) {
+        let disk = File::options().write(true).open(self.disk()).expect("there");
+        disk.set_len(disk.metadata().expect("there").len() + bytes).expect("a larger disk");
+    }
+
+    /// Changes what lies at an offset of a partition.
+    pub(crate) fn poke(&self, partition: &str, offset: u64, bytes: &[u8]) {
+        let disk = File::options().write(true).open(self.disk()).expect("there");
+        disk.write_all_at(bytes, self.partition(partition).0 + offset).expect("written");
+    }
+
+    /// The bytes at an offset of a partition.
+    pub(crate) fn peek(&self, partition: &str, offset: u64, length: usize) -> Vec<u8> {
+        let mut disk = File::open(self.disk()).expect("there");
+        disk.seek(SeekFrom::Start(self.partition(partition).0 + offset)).expect("there");
+        let mut bytes = vec![0; length];
+        disk.read_exact(&mut bytes).expect("read");
+        bytes
+    }
+
+    /// Runs a command of debugfs(8) on the data partition; answers what it wrote.
+    pub(crate) fn debugfs(&self, command: &str) -> String {
+        let at = format!("{}?offset={}", self.disk().display(), self.partition("data").0);
+        String::from_utf8_lossy(&tool("debugfs", &["-w", "-R", command, &at]).stdout).into_owned()
+    }
+
+    /// Puts a file onto the data partition, in a folder that is there or in one that is made.
+    pub(crate) fn put(&self, content: &[u8], path: &str, mode: &str) {
+        let file = self.folder.path().join("file");
+        fs::write(&file, content).expect("written");
+        if let Some((folder, _)) = path.rsplit_once('/').filter(|(folder, _)| !folder.is_empty()) {
+            self.debugfs(&format!("mkdir {folder}"));
+        }
+        self.debugfs(&format!("write {} {path}", file.display()));
+        self.debugfs(&format!("sif {path} mode 0100{mode}"));
+    }
+
+    /// What e2fsck(8) says of the data partition, and how it ended, with these options; offline.
+    pub(crate) fn check_data(&self, options: &str) -> (Option<i32>, String) {
+        let (start, _) = self.partition("data");
+        let at = format!("{}?offset={start}", self.disk().display());
+        let output = Command::new("/sbin/e2fsck").args([options, &at]).output().expect("e2fsck runs");
+        (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    /// Switches it on, with what is added to the kernel's command line and to QEMU's.
+    pub(crate) fn boot(&self, append: &str, options: &[&str]) -> Guest<'_> {
+        self.boot_from(&format!("format=raw,file={}", self.disk().display()), append, options)
+    }
+
+    /// The same with a disk of another kind: what QEMU's option `-drive` says of it.
+    pub(crate) fn boot_from(&self, drive: &str, append: &str, options: &[&str]) -> Guest<'_> {
+        let line = fs::read_to_string(self.built("command-line")).expect("an image was built");
+        let mut qemu = Command::new("qemu-system-x86_64");
+        qemu.args(["-M", "q35", "-accel", "tcg", "-cpu", "max,cx16=off", "-smp", "2", "-m", "512"]);
+        qemu.args(["-display", "none", "-nodefaults", "-no-reboot", "-serial", "stdio"]);
+        qemu.arg("-kernel").arg(self.built("vmlinux")).arg("-initrd").arg(self.built("initramfs.cpio.zst"));
+        qemu.args(["-append", &format!("console=ttyS0 no_timer_check {} {append}", line.trim())]);
+        qemu.args(["-drive", &format!("if=none,id=disk,{drive}")]);
+        qemu.args(["-device", "virtio-blk-pci,drive=disk"]);
+        qemu.args(["-netdev", &format!("user,id=net,hostfwd=tcp:127.0.0.1:{}-:80", self.port)]);
+        qemu.args([
+            "-device",
+            "virtio-net-pci,netdev=net,romfile=",
+            "-device",
+            "virtio-rng-pci",
+            "-device",
+            "i6300esb",
+        ]);
+        qemu.args(options).stdin(Stdio::null()).stdout(Stdio::piped());
+        let mut process = qemu.spawn().expect("QEMU runs");
+        let console = Arc::new(Mutex::new(String::new()));
+        let (output, shared) = (process.stdout.take().expect("piped"), console.clone());
+        std::thread::spawn(move || {
+            let mut output = BufReader::new(output);
+            let mut line = Vec::new();
+            while output.read_until(b'\n', &mut line).is_ok_and(|count| count > 0) {
+                let text = String::from_utf8_lossy(&line).replace('\r', "");
+                eprint!("| {text}");
+                shared.lock().unwrap_or_else(PoisonError::into_inner).push_str(&text);
+                line.clear();
+            }
+        });
+        Guest { machine: self, process, console, token: TOKEN.to_owned() }
+    }
+
+    /// Switches it on and waits until it is up.
+    pub(crate) fn boot_to_ready(&self, append: &str) -> Guest<'_> {
+        let guest = self.boot(append, &[]);
+        guest.says("  claim ");
+        guest
+    }
+}
+
+/// A port that is free.
+fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.local_addr().expect("an address").port()
+}
+
+/// A machine that runs; dropping it pulls its plug.
+pub(crate) struct Guest<'m> {
+    machine: &'m Machine,
+    process: Child,
+    console: Arc<Mutex<String>>,
+    pub(crate) token: String,
+}
+
+impl Guest<'_> {
+    /// What its serial console has said so far.
+    pub(crate) fn console(&self) -> String {
+        self.console.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Waits until its console has said this; answers the line.
+    #[track_caller]
+    pub(crate) fn says(&self, words: &str) -> String {
+        until(&format!("the console says {words:?}"), || {
+            let console = self.console();
+            // A line is whole once the next has begun.
+            let (whole, _) = console.rsplit_once('\n')?;
+            whole.lines().find(|line| line.contains(words)).map(str::to_owned)
+        })
+    }
+
+    /// What a call answers, or the words of its error.
+    pub(crate) fn call(&self, words: &[&str]) -> Result<Value, String> {
+        let program = PathBuf::from(env!("CARGO_BIN_EXE_image")).with_file_name("luca-run");
+        let mut luca = Command::new(program);
+        luca.args(["--gateway", &format!("ws://127.0.0.1:{}/ws", self.machine.port), "--json", "--timeout", "60s"]);
+        luca.args(words).env("LLMBASEDOS_TOKEN", &self.token).stdin(Stdio::null());
+        let output = luca.output().expect("luca-run runs");
+        if !output.status.success() {
+            return Err(String::from_utf8_lossy(&output.stderr).into_owned());
+        }
+        let text = String::from_utf8_lossy(&output.stdout);
+        serde_json::from_str(&text).map_err(|error| format!("{error}: {text}"))
+    }
+
+    /// The same, again and again until it is answered well.
+    #[track_caller]
+    pub(crate) fn call_until_answered(&self, words: &[&str]) -> Value {
+        until(&format!("{words:?} is answered"), || self.call(words).map_err(|error| eprintln!("{error}")).ok())
+    }
+
+    /// What init says of a service.
+    #[track_caller]
+    pub(crate) fn service(&self, name: &str) -> Value {
+        let all = self.call_until_answered(&["system.services"]);
+        let all = all.as_array().cloned().unwrap_or_default();
+        all.into_iter().find(|service| service["name"] == name).unwrap_or_else(|| panic!("there is no service {name}"))
+    }
+
+    /// What is answered to a bare request without a token.
+    pub(crate) fn get(&self, path: &str) -> String {
+        let mut stream = std::net::TcpStream::connect(("127.0.0.1", self.machine.port)).expect("forwarded");
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").expect("sent");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("text");
+        answer
+    }
+
+    /// Waits until QEMU has ended by itself: the machine was switched off, or (`-no-reboot`) restarted.
+    #[track_caller]
+    pub(crate) fn ends(&mut self) {
+        let begun = Instant::now();
+        while self.process.try_wait().expect("a child").is_none() {
+            assert!(begun.elapsed() < PATIENCE, "the machine did not end:\n{}", self.console());
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// Switches it off as its owner does, and waits for that.
+    #[track_caller]
+    pub(crate) fn power_off(mut self) {
+        self.call(&["system.poweroff"]).expect("it is switched off");
+        self.ends();
+    }
+}
+
+impl Drop for Guest<'_> {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// Looks again and again until something is seen.
+#[track_caller]
+fn until<T>(what: &str, look: impl Fn() -> Option<T>) -> T {
+    let begun = Instant::now();
+    loop {
+        if let Some(seen) = look() {
+            return seen;
+        }
+        assert!(begun.elapsed() < PATIENCE, "it took too long until {what}");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}

@@ -1,0 +1,75 @@
+//! What PID 1 does for the machine while its services run: it feeds the watchdog, and keeps the time.
+
+use std::path::Path;
+
+use super::data::DATA;
+use super::{keepsakes, say};
+use crate::sys::{Millis, Watchdog};
+
+/// The hardware watchdog, where there is one.
+const WATCHDOG: &str = "/dev/watchdog";
+/// How long PID 1 may make no progress. Above what a turn of its loop can take on a slow disk, and what most of the
+/// devices can wait.
+const WATCHDOG_SECONDS: u32 = 30;
+/// A word of the kernel's command line with which an owner sees whether the watchdog of a machine works: PID 1 hangs
+/// after so many seconds.
+const HANG: &str = "llmbasedos.hang=";
+/// How often the time is kept.
+const KEEP_TIME_EVERY: Millis = 10 * 60 * 1000;
+
+/// The machine's upkeep. Only the loop of the supervisor calls it; so if that hangs, the machine is reset.
+#[derive(Debug)]
+pub(crate) struct Upkeep {
+    watchdog: Option<Watchdog>,
+    feed_at: Millis,
+    keep_time_at: Millis,
+    /// When PID 1 is to hang.
+    hang_at: Option<Millis>,
+}
+
+impl Upkeep {
+    /// Starts the watchdog. `command_line` is the kernel's.
+    pub(super) fn start(command_line: &str) -> Self {
+        let path = Path::new(WATCHDOG);
+        let started = path.exists().then(|| Watchdog::start(path, WATCHDOG_SECONDS));
+        let watchdog = started
+            .and_then(|started| started.map_err(|error| say(&format!("{WATCHDOG}: cannot be used: {error}"))).ok());
+        let word = command_line.split_ascii_whitespace().find_map(|word| word.strip_prefix(HANG));
+        let hang_at = word.and_then(|seconds| seconds.parse::<Millis>().ok()).map(|seconds| seconds * 1000);
+        Self { watchdog, feed_at: 0, keep_time_at: 0, hang_at }
+    }
+
+    /// When there is something to do.
+    pub(crate) fn deadline(&self) -> Millis {
+        self.feed_at.min(self.keep_time_at).min(self.hang_at.unwrap_or(Millis::MAX))
+    }
+
+    /// Does what is due.
+    pub(crate) fn turn(&mut self, now: Millis) {
+        if self.hang_at.is_some_and(|at| now >= at) {
+            say("PID 1 hangs from now on, as the kernel's command line says: the watchdog resets the machine");
+            loop {
+                std::thread::park();
+            }
+        }
+        if now >= self.feed_at {
+            self.feed_at = match &self.watchdog {
+                // Three times in the time that it waits.
+                Some(watchdog) => now.saturating_add(Millis::from(watchdog.seconds) * 1000 / 3),
+                None => Millis::MAX,
+            };
+            if let Some(Err(error)) = self.watchdog.as_ref().map(Watchdog::feed) {
+                say(&format!("{WATCHDOG}: cannot be fed: {error}"));
+            }
+        }
+        if now >= self.keep_time_at {
+            self.keep_time_at = now.saturating_add(KEEP_TIME_EVERY);
+            keepsakes::keep_time(Path::new(DATA));
+        }
+    }
+
+    /// How long the watchdog waits, in seconds.
+    pub(crate) fn watchdog_seconds(&self) -> Option<u32> {
+        self.watchdog.as_ref().map(|watchdog| watchdog.seconds)
+    }
+}
