@@ -29,7 +29,7 @@ pub(crate) enum Command {
         suite: Option<Suite>,
     },
     /// Build the quick image: a disk that boots in QEMU.
-    Build,
+    Build(BuildOptions),
     /// Build the quick image and boot it in QEMU.
     Boot(BootOptions),
     /// Build the static programs that ship, and print their sizes.
@@ -68,6 +68,14 @@ pub(crate) struct DevOptions {
     pub(crate) no_model: bool,
 }
 
+/// How an image is built.
+#[derive(Debug, Args)]
+pub(crate) struct BuildOptions {
+    /// The folder that it is built in [the checkout's ./build/x86_64].
+    #[arg(long, value_name = "DIR")]
+    pub(crate) output: Option<PathBuf>,
+}
+
 /// How an image is booted.
 #[derive(Debug, Args)]
 pub(crate) struct BootOptions {
@@ -86,6 +94,9 @@ pub(crate) struct BootOptions {
     /// The model server that it calls, with an OpenAI-compatible /v1: one of this machine or of another.
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:11434")]
     pub(crate) model: Url,
+    /// Boot it as a PC does, through UEFI firmware and the boot loader; that takes longer.
+    #[arg(long, conflicts_with = "append")]
+    pub(crate) uefi: bool,
     /// What its kernel is told beside what the image says.
     #[arg(long, value_name = "WORDS", default_value = "", allow_hyphen_values = true)]
     pub(crate) append: String,

@@ -42,7 +42,7 @@ fn run(command: &Command) -> Result<(), Failure> {
     match command {
         Command::Dev(options) => dev::run(options, &repository, &signals),
         Command::Test { suite } => suites::run(*suite, &repository, &signals),
-        Command::Build => quick::run(&ImageOptions::Build, &repository, &signals),
+        Command::Build(options) => quick::run(&ImageOptions::Build(options), &repository, &signals),
         Command::Boot(options) => quick::run(&ImageOptions::Boot(options), &repository, &signals),
         Command::Release => release::run(&repository, &signals),
         Command::Bench { data } => bench::run(&data.clone().unwrap_or_else(|| repository.path("data"))),

@@ -10,6 +10,7 @@ use crate::error::StartError;
 pub(crate) const HELP: &str = "\
 init --dev --data DIR --manifests DIR [--manifests DIR ...] [options]
 init --appliance        (as PID 1 of the image)
+init --logd             (as the service logd, which init starts)
 
 Starts every service of llmbasedos, keeps it running, and ends them all when it is asked to end (Ctrl-C).
 
@@ -24,13 +25,17 @@ Starts every service of llmbasedos, keeps it running, and ends them all when it 
 ";
 
 /// What the command line asks for.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq)]
 pub(crate) enum Command {
     Help,
     Version,
     Run(Options),
-    /// As PID 1 on the root of the image.
-    Appliance,
+    /// As PID 1 on the root of the image, begun so many seconds after the kernel.
+    Appliance {
+        started: Option<f64>,
+    },
+    /// As the service that keeps what services write.
+    Logd,
 }
 
 /// What kind of machine it is.
@@ -68,14 +73,17 @@ pub(crate) const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Add
 pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, StartError> {
     use lexopt::prelude::{Long, Short};
     let mut parser = lexopt::Parser::from_iter(arguments);
-    let (mut dev, mut appliance, mut data, mut with_parent) = (false, false, None, false);
+    let (mut dev, mut appliance, mut started) = (false, false, None);
+    let (mut data, mut with_parent) = (None, false);
     let (mut manifests, mut config, mut listen, mut programs) = (Vec::new(), Vec::new(), None, None);
     while let Some(argument) = parser.next().map_err(usage)? {
         match argument {
             Long("help") | Short('h') => return Ok(Command::Help),
             Long("version") | Short('V') => return Ok(Command::Version),
+            Long("logd") => return Ok(Command::Logd),
             Long("dev") => dev = true,
             Long("appliance") => appliance = true,
+            Long("started") => started = parser.value().map_err(usage)?.to_string_lossy().parse().ok(),
             Long("with-parent") => with_parent = true,
             Long("data") => data = Some(PathBuf::from(parser.value().map_err(usage)?)),
             Long("manifests") => manifests.push(PathBuf::from(parser.value().map_err(usage)?)),
@@ -86,7 +94,7 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Com
         }
     }
     if appliance && std::process::id() == 1 {
-        return Ok(Command::Appliance);
+        return Ok(Command::Appliance { started });
     }
     if !dev {
         let message = "runs as PID 1 of the image, or on a developer's machine as `init --dev --data DIR`";

@@ -12,6 +12,8 @@ use crate::sys::{self, Interest};
 
 /// The longest request.
 pub(crate) const LONGEST_LINE: usize = 64 * 1024;
+/// The longest answer of `logd`: all lines that it keeps, a quarter of this in memory, with what JSON adds.
+pub(crate) const LONGEST_ANSWER: usize = 1024 * 1024;
 /// What is read from one peer in one turn of the loop.
 const TURN: usize = 64 * 1024;
 /// What may wait to be read by the peer. The largest answer, all log lines that are kept, is below it.
@@ -45,12 +47,14 @@ pub(crate) enum Follows {
 struct Message {
     bytes: Vec<u8>,
     sent: usize,
-    attached: Option<OwnedFd>,
+    attached: Vec<OwnedFd>,
 }
 
 /// A connection to a peer.
 pub(crate) struct Connection {
     socket: UnixStream,
+    /// The longest line that is heard.
+    longest: usize,
     begun: Vec<u8>,
     /// Whether the line that is being read is too long and thrown away.
     skips: bool,
@@ -64,10 +68,11 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    /// A connection over a socket that does not block.
-    pub(crate) fn new(socket: UnixStream) -> Self {
+    /// A connection over a socket that does not block, whose lines are not longer than `longest`.
+    pub(crate) fn new(socket: UnixStream, longest: usize) -> Self {
         Self {
             socket,
+            longest,
             begun: Vec::new(),
             skips: false,
             is_finished: false,
@@ -105,7 +110,7 @@ impl Connection {
         if !self.skips {
             self.begun.extend_from_slice(piece);
         }
-        if self.begun.len() > LONGEST_LINE {
+        if self.begun.len() > self.longest {
             self.begun = Vec::new();
             self.skips = true;
         }
@@ -120,9 +125,9 @@ impl Connection {
         (!is_blank).then_some(Heard::Line(line))
     }
 
-    /// Sends `text`, a line or several, with a descriptor attached to its first byte; what does not fit now follows
+    /// Sends `text`, a line or several, with descriptors attached to its first byte; what does not fit now follows
     /// when the peer has read.
-    pub(crate) fn send(&mut self, text: String, attached: Option<OwnedFd>) -> Result<(), Lost> {
+    pub(crate) fn send(&mut self, text: String, attached: Vec<OwnedFd>) -> Result<(), Lost> {
         if self.queued.saturating_add(text.len()) > LARGEST_QUEUE {
             return Err(Lost::DoesNotRead);
         }
@@ -135,9 +140,9 @@ impl Connection {
     pub(crate) fn flush(&mut self) -> Result<(), Lost> {
         while let Some(message) = self.queue.front_mut() {
             let rest = message.bytes.get(message.sent..).unwrap_or_default();
-            match sys::send(&self.socket, rest, message.attached.as_ref().map(AsFd::as_fd)) {
+            match sys::send(&self.socket, rest, &message.attached) {
                 Ok(count) => {
-                    message.attached = None;
+                    message.attached.clear();
                     message.sent += count;
                     self.queued = self.queued.saturating_sub(count);
                     if message.sent >= message.bytes.len() {
@@ -168,7 +173,7 @@ mod tests {
     fn connected() -> (Connection, UnixStream) {
         let (ours, theirs) = UnixStream::pair().expect("a pair");
         ours.set_nonblocking(true).expect("set");
-        (Connection::new(ours), theirs)
+        (Connection::new(ours, LONGEST_LINE), theirs)
     }
 
     #[test]
@@ -204,7 +209,7 @@ mod tests {
     fn a_peer_that_does_not_read_is_let_go() {
         let (mut connection, mut peer) = connected();
         let text = "y".repeat(1024 * 1024);
-        let lost = (0..10).find_map(|_| connection.send(text.clone(), None).err());
+        let lost = (0..10).find_map(|_| connection.send(text.clone(), Vec::new()).err());
         assert!(matches!(lost, Some(Lost::DoesNotRead)));
         let mut buffer = vec![0; 100];
         peer.read_exact(&mut buffer).expect("what was sent before is there");

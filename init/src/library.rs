@@ -161,19 +161,19 @@ mod tests {
         let (catalogue, complaints) = library.look();
         assert_eq!(
             (names(&catalogue), plain(complaints, folder.path())),
-            (vec!["gateway 0.1.0".into(), "kv 1".into()], vec![])
+            (vec!["logd 0.1.0".into(), "gateway 0.1.0".into(), "kv 1".into()], vec![])
         );
 
         fs::write(&file, format!("{KV}idle_exitt = \"5m\"\n")).expect("written");
         let (catalogue, complaints) = library.look();
-        assert_eq!(names(&catalogue), ["gateway 0.1.0", "kv 1"]);
+        assert_eq!(names(&catalogue), ["logd 0.1.0", "gateway 0.1.0", "kv 1"]);
         let expected = "kv.toml:5: idle_exitt: unknown key. Close to it: idle_exit\n\
                         what the file said before still counts; everything else runs";
         assert_eq!(plain(complaints, folder.path()), [expected]);
         assert_eq!(plain(library.look().1, folder.path()), [""; 0]);
 
         fs::remove_file(&file).expect("removed");
-        assert_eq!(names(&library.look().0), ["gateway 0.1.0"]);
+        assert_eq!(names(&library.look().0), ["logd 0.1.0", "gateway 0.1.0"]);
     }
 
     #[test]

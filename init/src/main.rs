@@ -8,7 +8,8 @@
 //! | `catalogue`, `library`, `manifests` | which manifests count, and in which order |
 //! | `supervisor` | the loop that carries out what the machines and plans ask for |
 //! | `rpc`, `connection` | what is spoken on `init.sock` and the control channel |
-//! | `log` | what services say |
+//! | `log` | what services write, as init and `logd` see it |
+//! | `logd` | the service that keeps it: this program, started as `init --logd` |
 //! | `token` | what the owner shows from elsewhere |
 //! | `sys` | the one seam to the kernel |
 
@@ -21,6 +22,7 @@ mod layout;
 mod library;
 mod listeners;
 mod log;
+mod logd;
 mod machine;
 mod manifests;
 mod plan;
@@ -44,7 +46,8 @@ fn main() -> ExitCode {
         Ok(Command::Help) => return print(command_line::HELP),
         Ok(Command::Version) => return print(concat!("init ", env!("CARGO_PKG_VERSION"), "\n")),
         Ok(Command::Run(options)) => run(&options),
-        Ok(Command::Appliance) => boot::appliance(),
+        Ok(Command::Appliance { started }) => boot::appliance(started),
+        Ok(Command::Logd) => return logd::run(),
         Err(error) => Err(error),
     };
     match outcome {

@@ -48,7 +48,10 @@ pub(crate) struct Found {
 }
 
 /// The services that are part of init.
-const OWN: [(&str, &str); 1] = [("init/services/gateway.toml", include_str!("../services/gateway.toml"))];
+const OWN: [(&str, &str); 2] = [
+    ("init/services/logd.toml", include_str!("../services/logd.toml")),
+    ("init/services/gateway.toml", include_str!("../services/gateway.toml")),
+];
 
 /// The manifests of the services that are part of init.
 pub(crate) fn own() -> Vec<Found> {

@@ -157,6 +157,9 @@ fn descriptors(manifest: &Manifest) -> Vec<(String, Handed)> {
         handed.push((fd::GATEWAY.to_owned(), Handed::GatewaySocket));
         handed.push((fd::CONTROL.to_owned(), Handed::ControlChannel));
     }
+    if manifest.logs {
+        handed.push((fd::LOGS.to_owned(), Handed::ControlChannel));
+    }
     handed.extend(manifest.listen.iter().map(|name| (name.to_string(), Handed::Listener(name.clone()))));
     handed
 }

@@ -19,6 +19,7 @@ pub(crate) enum Call {
     Stop(Name),
     Restart(Name),
     Logs(LogQuery),
+    Unfollow,
     End(Halt),
 }
 
@@ -38,7 +39,7 @@ pub(crate) struct Refusal {
     pub(crate) message: String,
 }
 
-const METHODS: [&str; 9] = [
+const METHODS: [&str; 10] = [
     control::SERVICES,
     control::STATUS,
     control::METRICS,
@@ -46,6 +47,7 @@ const METHODS: [&str; 9] = [
     control::STOP,
     control::RESTART,
     control::LOGS,
+    control::UNFOLLOW,
     control::POWEROFF,
     control::REBOOT,
 ];
@@ -82,6 +84,7 @@ fn call(method: &str, params: Option<Value>) -> Result<Call, (i32, String)> {
         control::STOP => by_name(params).map(Call::Stop),
         control::RESTART => by_name(params).map(Call::Restart),
         control::LOGS => read(method, params).map(Call::Logs),
+        control::UNFOLLOW => Ok(Call::Unfollow),
         control::POWEROFF => Ok(Call::End(Halt::PowerOff)),
         control::REBOOT => Ok(Call::End(Halt::Reboot)),
         _ => Err((code::METHOD_NOT_FOUND, unknown("method", method, METHODS))),
@@ -111,6 +114,11 @@ pub(crate) fn answer(id: &Value, result: impl Serialize) -> String {
 pub(crate) fn refuse(refusal: &Refusal) -> String {
     let error = json!({ "code": refusal.code, "message": refusal.message });
     line(&json!({ "jsonrpc": "2.0", "id": refusal.id, "error": error }))
+}
+
+/// A question, asked by init itself.
+pub(crate) fn request(id: u64, method: &str, params: impl Serialize) -> String {
+    line(&json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": to_value(params) }))
 }
 
 /// A message that nobody asked for.

@@ -8,12 +8,22 @@
 //! | [`START`], [`STOP`], [`RESTART`] | [`ByName`] | the service's [`ServiceInfo`] once that is done |
 //! | [`POWEROFF`], [`REBOOT`] | – | `{}` at once; then everything is stopped in order. An appliance alone knows them |
 //! | [`LOGS`] | [`LogQuery`] | `[LogLine]`; with `follow`, then a [`LOG`] notification for each new line |
+//! | [`UNFOLLOW`] | – | `{}`; no more of these notifications |
 //!
 //! On the control channel init also notifies unasked: [`ARC_ADDED`] for each Arc, at once for those that are there and
 //! later for those that appear, with the listening socket on which that Arc will call the gateway attached to the
 //! message (`SCM_RIGHTS`), and [`ARC_REMOVED`] when its manifest is gone. [`SERVICE_STATE`] tells each change of a
 //! service's state: a connection to the socket of a service that is stopped or has failed would wait for ever, so the
 //! gateway answers for it.
+//!
+//! `logd` inherits a channel of its own, on which the same form is spoken. There init begins:
+//!
+//! | method | params | what logd does |
+//! | --- | --- | --- |
+//! | [`LOG_STREAM`] | [`ByName`] | keeps what that service writes. Attached: the reading end of its pipe, its journal |
+//! | [`LOGS`] | [`LogQuery`] | answers [`LogAnswer`]; with `follow`, then sends a [`LOG`] for each line of any service |
+//! | [`LOG_RESUME`] | [`LogResume`] | sends a [`LOG`] for each line from there on, as it did before it was started anew |
+//! | [`UNFOLLOW`] | – | sends no more of them |
 
 use std::collections::BTreeMap;
 
@@ -39,8 +49,14 @@ pub const POWEROFF: &str = "poweroff";
 pub const REBOOT: &str = "reboot";
 /// The last lines that services wrote.
 pub const LOGS: &str = "logs";
-/// Notification: a line that a service wrote.
+/// No more of the lines that a query with `follow` asked for.
+pub const UNFOLLOW: &str = "unfollow";
+/// Notification: a line that a service wrote; params are a [`LogLine`].
 pub const LOG: &str = "log";
+/// Notification to logd: there is a service, or init itself, whose output is to be kept.
+pub const LOG_STREAM: &str = "log.stream";
+/// Notification to logd: somebody follows, and knows the lines up to here.
+pub const LOG_RESUME: &str = "log.resume";
 /// Notification: there is an Arc; params are [`ArcAdded`].
 pub const ARC_ADDED: &str = "arc.added";
 /// Notification: an Arc is gone; params are [`ByName`].
@@ -56,6 +72,8 @@ pub mod fd {
     pub const GATEWAY: &str = "gateway.sock";
     /// The control channel of init: a connected UNIX stream socket.
     pub const CONTROL: &str = "control";
+    /// The channel between init and logd: a connected UNIX stream socket.
+    pub const LOGS: &str = "logs";
 }
 
 /// Environment variables that init sets for a service, beside `LISTEN_FDS`, `LISTEN_PID`, `LISTEN_FDNAMES`,
@@ -113,6 +131,30 @@ pub struct LogLine {
     pub time_ms: u64,
     /// What, without the line's end.
     pub text: String,
+    /// Its place among the lines of its service: each has the number after that of the line before. Those of this run
+    /// of init count from 0; older ones, which were found in files, are below.
+    #[serde(default)]
+    pub number: i64,
+}
+
+/// The numbers of the lines that come next, by service.
+pub type NextLines = BTreeMap<Name, i64>;
+
+/// What logd answers to [`LOGS`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogAnswer {
+    /// The lines that were asked for, oldest first.
+    pub lines: Vec<LogLine>,
+    /// What comes next of each service.
+    pub next: NextLines,
+}
+
+/// Params of [`LOG_RESUME`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LogResume {
+    /// The first line of each service that is not known yet; 0 of one that is not named.
+    pub next: NextLines,
 }
 
 /// Params of [`ARC_ADDED`].
@@ -136,6 +178,12 @@ pub struct MachineStatus {
     pub ready: bool,
     /// How long the kernel runs.
     pub uptime_seconds: f64,
+    /// How long the kernel ran before PID 1 did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kernel_seconds: Option<f64>,
+    /// How long the kernel ran until `ready`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ready_seconds: Option<f64>,
     /// The slot that runs: `a` or `b`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub slot: Option<char>,

@@ -66,6 +66,8 @@ pub struct Manifest {
     pub listen: Vec<Name>,
     /// System services only: whether it inherits the control channel of init (the gateway does).
     pub control: bool,
+    /// System services only: whether it is handed what all services write, to keep it (logd is).
+    pub logs: bool,
     /// The cage.
     pub cage: Cage,
 }
@@ -194,8 +196,8 @@ impl Manifest {
         let cage = root.section("cage", Cage::read).unwrap_or_default();
         let namespace = root.optional("namespace").or_else(|| name.clone());
         let transport = root.or("transport", Transport::Socket);
-        let control = root.or("control", false);
-        let ready = if transport == Transport::Socket || control { Ready::Notify } else { Ready::Exec };
+        let (control, logs) = (root.or("control", false), root.or("logs", false));
+        let ready = if transport == Transport::Socket || control || logs { Ready::Notify } else { Ready::Exec };
         let manifest = Self {
             version: version.unwrap_or_default(),
             description: description.unwrap_or_default(),
@@ -217,6 +219,7 @@ impl Manifest {
             tools: root.named_sections("tools", |_, tool| Some(ToolRules::read(tool))),
             listen: root.or("listen", Vec::new()),
             control,
+            logs,
             cage,
             namespace: namespace?,
             name: name?,
@@ -235,7 +238,7 @@ impl Manifest {
             _ => {}
         }
         if origin == Origin::User {
-            for key in ["listen", "control"].into_iter().filter(|key| root.has(key)) {
+            for key in ["listen", "control", "logs"].into_iter().filter(|key| root.has(key)) {
                 root.report(key, "is for the system's own services: an Arc has no listener of its own");
             }
         }
@@ -369,12 +372,11 @@ arcs/weather.toml:14: cage.mounts[0].path: must be an absolute path without \"..
 
     #[test]
     fn a_listener_is_for_the_system_alone() {
-        let source = format!("{SMALL}listen = [\"http\"]\ncontrol = true\n");
+        let source = format!("{SMALL}listen = [\"http\"]\ncontrol = true\nlogs = true\n");
         let message = problems(&source, Origin::User);
-        assert!(
-            message.contains("weather.toml:6: listen:") && message.contains("weather.toml:7: control:"),
-            "{message}"
-        );
+        for place in ["weather.toml:6: listen:", "weather.toml:7: control:", "weather.toml:8: logs:"] {
+            assert!(message.contains(place), "{message}");
+        }
         assert!(Manifest::parse("weather.toml", &source, Origin::System).is_ok());
     }
 

@@ -1,7 +1,7 @@
 //! Booting an image in QEMU, with its gateway and its sites reached through ports of this machine.
 //!
 //! The image itself stays as it was built: the machine has a disk of its own, a copy, whose data last from one boot to the
-//! next; only its root is replaced by the one that was built last. Its settings (`llmbasedos.toml`) are written into it
+//! next; only its system is replaced by the one that was built last. Its settings (`llmbasedos.toml`) are written into it
 //! before each boot.
 
 use std::fs;
@@ -11,11 +11,11 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use spec::SystemConfig;
-use spec::boot::{CONFIG_PARTITION, Slot};
+use spec::boot::CONFIG_PARTITION;
 use toml::{Table, Value};
 
-use super::layout::{self, Place};
-use super::{Image, Tools, Zeros, copy_to, text, write};
+use super::acceleration::Acceleration;
+use super::{Image, Tools, Zeros, layout, put, text, write};
 use crate::failure::Failure;
 use crate::http::Url;
 use crate::key;
@@ -43,7 +43,9 @@ pub(crate) struct Guest<'a> {
     pub(crate) model: &'a Url,
     /// Where the gateway is reached on this machine; the sites are at the next port.
     pub(crate) listen: SocketAddr,
-    /// What the kernel is told beside what the image says.
+    /// Whether firmware starts it, as in a PC; else QEMU starts the kernel.
+    pub(crate) uefi: bool,
+    /// What the kernel is told beside what the image says, where QEMU starts it.
     pub(crate) append: &'a str,
     /// The owner's `llmbasedos.toml`, if there is one.
     pub(crate) config: Option<&'a Path>,
@@ -56,12 +58,14 @@ impl Guest<'_> {
         let token_file = self.folder.join("token");
         let token = token(&token_file)?;
         self.write_settings(&disk, &token, signals)?;
+        let acceleration = Acceleration::probe(&self.image.kernel, signals)?;
+        say(format_args!("machine  {}", acceleration.describe()));
         let url = format!("ws://{}/ws", self.listen);
         say(format_args!("gateway  {url}"));
         say(format_args!("sites    http://{}/", self.sites()));
         say(format_args!("next     bin/luca-shell --gateway {url} --token-file {}", short(&token_file)));
         say("stop     Ctrl-C switches the machine off\n");
-        let mut machine = process::Running::start(&mut self.command(&disk))?;
+        let mut machine = process::Running::start(&mut self.command(&disk, acceleration)?)?;
         loop {
             if let Some(status) = machine.ended() {
                 return match status.success() {
@@ -96,14 +100,14 @@ impl Guest<'_> {
         SocketAddr::new(self.listen.ip(), self.listen.port() + 1)
     }
 
-    /// The machine's own disk: at first a copy of the image's, later the same with the root that was built last.
+    /// The machine's own disk: at first a copy of the image's, later the same with the system that was built last.
     fn disk(&self) -> Result<PathBuf, Failure> {
         let disk = self.folder.join("machine.img");
         let size = |path: &Path| fs::metadata(path).map(|data| data.len()).ok();
         if size(&disk).is_some_and(|there| Some(there) >= size(&self.image.disk)) {
-            let place = layout::place(Slot::A.root_partition()).unwrap_or(Place { start: 0, size: 0 });
-            let copied = copy_to(&self.image.root, &disk, place, Zeros::Written);
-            copied.map_err(|error| Failure::io("write", &disk, &error))?;
+            for (partition, content) in &self.image.system {
+                put(content, &disk, partition, Zeros::Written)?;
+            }
             return self.enlarged(disk);
         }
         let mut copy = Command::new("cp");
@@ -129,30 +133,49 @@ impl Guest<'_> {
         let file = self.folder.join("work/settings.toml");
         write(&file, &content)?;
         let tools = Tools { work: self.folder, epoch: 0, signals };
-        let place = layout::place(CONFIG_PARTITION).map_or(0, |place| place.start);
-        let at = format!("{}@@{place}", disk.display());
+        let at = format!("{}@@{}", disk.display(), layout::place(CONFIG_PARTITION)?.start);
         tools.run("mcopy", &["-o", "-i", &at, &text(&file), "::/llmbasedos.toml"])?;
         Ok(())
     }
 
-    fn command(&self, disk: &Path) -> Command {
+    fn command(&self, disk: &Path, acceleration: Acceleration) -> Result<Command, Failure> {
         let forward = |address: SocketAddr, port: u16| format!("hostfwd=tcp:{address}-:{port}");
         let (gateway, sites) = (forward(self.listen, GATEWAY_PORT), forward(self.sites(), SITES_PORT));
-        // Emulated on a busy machine, the timer may be too late for the check that the kernel makes of it.
-        let append = format!("console=ttyS0 no_timer_check {} {}", self.image.command_line, self.append);
         let memory = self.memory.to_string();
         let drive = format!("if=none,id=disk,format=raw,file={}", disk.display());
         let network = format!("user,id=net,{gateway},{sites}");
         let mut qemu = Command::new("qemu-system-x86_64");
-        // Without cx16: QEMU 7.2 emulates cmpxchg16b wrongly now and then, and the kernel panics in its allocator.
-        qemu.args(["-M", "q35", "-accel", "tcg", "-cpu", "max,cx16=off", "-smp", "2", "-m", &memory]);
-        qemu.args(["-display", "none", "-nodefaults", "-no-reboot", "-serial", "stdio"]);
-        qemu.arg("-kernel").arg(&self.image.kernel).arg("-initrd").arg(&self.image.initramfs);
-        qemu.args(["-append", append.trim()]);
-        qemu.args(["-drive", &drive, "-device", "virtio-blk-pci,drive=disk"]);
+        qemu.args(["-M", "q35", "-smp", "2", "-m", &memory]).args(acceleration.arguments());
+        qemu.args(["-display", "none", "-nodefaults", "-serial", "stdio"]);
+        if self.uefi {
+            self.start_by_firmware(&mut qemu)?;
+        } else {
+            self.start_by_qemu(&mut qemu);
+        }
+        qemu.args(["-drive", &drive, "-device", "virtio-blk-pci,drive=disk,bootindex=1"]);
         qemu.args(["-netdev", &network, "-device", "virtio-net-pci,netdev=net,romfile="]);
         qemu.args(["-device", "virtio-rng-pci", "-device", "i6300esb"]);
-        qemu
+        Ok(qemu)
+    }
+
+    fn start_by_qemu(&self, qemu: &mut Command) {
+        // Emulated on a busy machine, the timer may be too late for the check that the kernel makes of it.
+        let append = format!("console=ttyS0 no_timer_check {} {}", self.image.command_line, self.append);
+        qemu.arg("-no-reboot").arg("-kernel").arg(&self.image.kernel).arg("-initrd").arg(&self.image.initramfs);
+        qemu.args(["-append", append.trim()]);
+    }
+
+    /// A restart is one: the boot loader may choose the other slot.
+    fn start_by_firmware(&self, qemu: &mut Command) -> Result<(), Failure> {
+        let variables = self.folder.join("machine-variables.fd");
+        if !variables.exists() {
+            let copied = fs::copy(&self.image.variables, &variables);
+            copied.map_err(|error| Failure::io("write", &variables, &error))?;
+        }
+        let flash = "if=pflash,format=raw";
+        qemu.args(["-drive", &format!("{flash},readonly=on,file={}", self.image.firmware.display())]);
+        qemu.args(["-drive", &format!("{flash},file={}", variables.display())]);
+        Ok(())
     }
 }
 

@@ -5,11 +5,12 @@ use gpt::mbr::ProtectiveMBR;
 use gpt::partition_types::{EFI, LINUX_FS, Type};
 use gpt::{GptConfig, GptDisk};
 use sha2::{Digest, Sha256};
-use spec::boot::{CONFIG_PARTITION, DATA_PARTITION, Slot};
+use spec::boot::{CONFIG_PARTITION, DATA_PARTITION, STATE_PARTITION, Slot};
 use std::fs::File;
 use std::path::Path;
 use uuid::Uuid;
 
+use super::esp;
 use crate::failure::Failure;
 
 const MIB: u64 = 1 << 20;
@@ -40,8 +41,8 @@ pub(crate) struct Place {
 pub(crate) fn partitions() -> Vec<Partition> {
     let linux = |name, mib: u64| Partition { name, kind: LINUX_FS, size: mib * MIB };
     vec![
-        Partition { name: "esp", kind: EFI, size: 8 * MIB },
-        linux("state", 1),
+        Partition { name: esp::PARTITION, kind: EFI, size: 8 * MIB },
+        linux(STATE_PARTITION, 1),
         linux(Slot::A.boot_partition(), 32),
         linux(Slot::B.boot_partition(), 32),
         linux(Slot::A.root_partition(), 512),
@@ -64,8 +65,9 @@ fn places() -> Vec<(Partition, Place)> {
 }
 
 /// Where the partition of that name lies.
-pub(crate) fn place(name: &str) -> Option<Place> {
-    places().into_iter().find(|(partition, _)| partition.name == name).map(|(_, place)| place)
+pub(crate) fn place(name: &str) -> Result<Place, Failure> {
+    let found = places().into_iter().find(|(partition, _)| partition.name == name).map(|(_, place)| place);
+    found.ok_or_else(|| Failure::new(format!("there is no partition {name}"), "", "report this"))
 }
 
 /// The size of a disk that holds them all.

@@ -7,57 +7,74 @@
 //! | `vmlinux` | the kernel, unpacked: QEMU starts it without a boot loader |
 //! | `initramfs.cpio.zst` | the first stage |
 //! | `command-line` | what the kernel is told |
-//! | `work/` | the parts that the disk is made of |
+//! | `firmware.fd`, `variables.fd` | the firmware of a PC for QEMU, and what it keeps from one start to the next |
+//! | `work/` | the parts that the disk is made of, by the names of their partitions |
+//!
+//! The disk is one for a first boot: only slot A is filled, because a second copy of the same system would double what is
+//! packed, sent and flashed. What slot B takes is made all the same, for tests: `work/boot-b.img`, and `work/root.img`.
 
+mod acceleration;
 mod boot;
+mod esp;
+mod file_systems;
 mod initramfs;
 mod kernel;
 mod layout;
 mod modules;
 mod packages;
 mod root;
+mod state;
+mod uki;
 
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use spec::boot::{CONFIG_PARTITION, DATA_PARTITION, Slot};
+use spec::boot::{BootState, CONFIG_PARTITION, DATA_PARTITION, RootImage, STATE_PARTITION, Slot};
 
 use crate::cache::{Cache, make_folder, remove_folder};
-use crate::cli::BootOptions;
+use crate::cli::{BootOptions, BuildOptions};
 use crate::failure::{Failure, plain};
 use crate::process;
 use crate::release;
 use crate::repository::{Repository, short};
 use crate::signals::Signals;
 use crate::terminal::{Terminal, say};
-use layout::{Partition, Place};
+use layout::Place;
 use modules::Modules;
-use packages::Archive;
+use packages::{Archive, Packages};
 
 /// What a built image is made of.
 #[derive(Debug)]
 pub(crate) struct Image {
     pub(crate) disk: PathBuf,
-    /// What lies on its root partition.
-    pub(crate) root: PathBuf,
+    /// What lies on its partitions that no machine changes, by their names.
+    pub(crate) system: Vec<(&'static str, PathBuf)>,
     pub(crate) kernel: PathBuf,
     pub(crate) initramfs: PathBuf,
     /// What the kernel is told, beside what a way of booting adds.
     pub(crate) command_line: String,
+    /// The firmware of a PC.
+    pub(crate) firmware: PathBuf,
+    /// What a firmware that has never run keeps.
+    pub(crate) variables: PathBuf,
 }
 
 /// Builds the image and, where that is wanted, boots it.
 pub(crate) fn run(options: &ImageOptions, repository: &Repository, signals: &Signals) -> Result<(), Failure> {
-    let folder = repository.path("build/x86_64");
+    let folder = match options {
+        ImageOptions::Build(BuildOptions { output: Some(folder) }) => std::path::absolute(folder).ok(),
+        _ => None,
+    };
+    let folder = folder.unwrap_or_else(|| repository.path("build/x86_64"));
     make_folder(&folder)?;
     repository.link_programs()?;
     let terminal = Terminal::new(format!("llmbasedos {} · quick image · x86_64", env!("CARGO_PKG_VERSION")));
     let image = build(&folder, repository, &terminal, signals)?;
     let size = format!("{:.0} MB", megabytes(&image.disk)?);
     match options {
-        ImageOptions::Build => {
+        ImageOptions::Build(_) => {
             say(format_args!("\nimage    {}   {size}", short(&image.disk)));
             say("next     scripts/run --qemu");
             Ok(())
@@ -69,6 +86,7 @@ pub(crate) fn run(options: &ImageOptions, repository: &Repository, signals: &Sig
             disk_size: options.disk << 20,
             model: &options.model,
             listen: options.listen,
+            uefi: options.uefi,
             append: &options.append,
             config: options.config.as_deref(),
         }
@@ -80,7 +98,7 @@ pub(crate) fn run(options: &ImageOptions, repository: &Repository, signals: &Sig
 #[derive(Debug)]
 pub(crate) enum ImageOptions<'o> {
     /// That it is there.
-    Build,
+    Build(&'o BuildOptions),
     /// That it runs.
     Boot(&'o BootOptions),
 }
@@ -99,47 +117,58 @@ pub(crate) fn build(
     let programs = release::build(release::Profile::Quick, repository, signals)?;
     stage.finish("ready");
 
-    let stage = terminal.stage("packages", "kernel, e2fsck", "fetching");
+    let stage = terminal.stage("packages", "kernel, boot loader, firmware, e2fsck", "fetching");
     let cache = Cache::find()?;
     let _lock = cache.lock(signals, || stage.doing("waiting for another that fetches"))?;
     let epoch = epoch(repository, signals)?;
     let archive = Archive::open(&cache, &(epoch / 86_400).to_string(), signals)?;
-    let (kernel, release) = archive.kernel()?;
-    let e2fsck = archive.unpacked("e2fsck-static")?;
-    stage.finish(&format!("ready · Linux {release}"));
+    let packages = Packages::unpack(&archive)?;
+    stage.finish(&format!("ready · Linux {}", packages.release));
 
     let stage = terminal.stage("root", "erofs with its hash tree", "making");
-    let modules = Modules::read(&kernel, &release, signals)?;
+    let modules = Modules::read(&packages.kernel, &packages.release, signals)?;
     let first = work.join("modules");
     let loaded = modules.copy(modules::FIRST, &[], &first)?;
     let tools = Tools { work: &work, epoch, signals };
-    let root = root::Root { programs: &programs, e2fsck: &e2fsck, modules: &modules, loaded: &loaded, repository };
-    let (root_image, verified) = root.make(&tools, Slot::A)?;
-    stage.finish(&format!("{:.1} MB", megabytes(&root_image)?));
+    let e2fsck = &packages.e2fsck;
+    let root = root::Root { programs: &programs, e2fsck, modules: &modules, loaded: &loaded, repository };
+    let (root, verified) = root.make(&tools, Slot::A)?;
+    stage.finish(&format!("{:.1} MB", megabytes(&root)?));
 
     let stage = terminal.stage("kernel", "with its initramfs", "packing");
-    let vmlinux = folder.join("vmlinux");
-    kernel::unpack(&kernel.join("boot").join(format!("vmlinuz-{release}")), &vmlinux, signals)?;
+    let (vmlinux, packed) = (folder.join("vmlinux"), packages.kernel_file());
+    kernel::unpack(&packed, &vmlinux, signals)?;
     let initramfs = tools.initramfs(&programs.join("init"), &first, folder)?;
-    let command_line = format!("quiet panic=10 gpt printk.devkmsg=on cryptomgr.notests=1 {verified}");
-    write(&folder.join("command-line"), &format!("{command_line}\n"))?;
+    let line = |slot: Slot| command_line(RootImage { slot, ..verified });
+    write(&folder.join("command-line"), &format!("{}\n", line(Slot::A)))?;
+    let kernel = uki::Kernel { stub: &packages.stub(), kernel: &packed, initramfs: &initramfs };
+    let boot = kernel.partition(&tools, Slot::A, &line(Slot::A))?;
+    kernel.partition(&tools, Slot::B, &line(Slot::B))?;
     stage.finish(&format!("{:.1} MB", megabytes(&initramfs)?));
 
     let stage = terminal.stage("disk", "partitions and file systems", "putting together");
+    let esp = esp::make(&tools, &packages.grub)?;
+    let (boot_a, root_a) = (Slot::A.boot_partition(), Slot::A.root_partition());
+    let system = vec![(esp::PARTITION, esp), (boot_a, boot), (root_a, root)];
+    let own = [
+        (STATE_PARTITION, state::make(&tools, BootState::only(Slot::A))?),
+        (CONFIG_PARTITION, tools.config(repository)?),
+        (DATA_PARTITION, tools.data()?),
+    ];
     let disk = folder.join("disk.img");
-    let places = layout::create(&disk)?;
-    let find = |name: &str| places.iter().find(|(partition, _)| partition.name == name);
-    for (name, source) in [
-        (Slot::A.root_partition(), root_image.clone()),
-        (CONFIG_PARTITION, tools.config(find(CONFIG_PARTITION), repository)?),
-        (DATA_PARTITION, tools.data(find(DATA_PARTITION))?),
-    ] {
-        let place = find(name).map(|(_, place)| *place);
-        let place = place.ok_or_else(|| Failure::new(format!("there is no partition {name}"), "", "report this"))?;
-        copy_to(&source, &disk, place, Zeros::Hole).map_err(|error| Failure::io("write", &disk, &error))?;
+    layout::create(&disk)?;
+    for (name, source) in system.iter().chain(&own) {
+        put(source, &disk, name, Zeros::Hole)?;
     }
+    let (firmware, variables) = packages.copy_firmware(folder)?;
     stage.finish("ready");
-    Ok(Image { disk, root: root_image, kernel: vmlinux, initramfs, command_line })
+    let command_line = line(Slot::A);
+    Ok(Image { disk, system, kernel: vmlinux, initramfs, command_line, firmware, variables })
+}
+
+/// What a kernel is told, beside where its messages go.
+fn command_line(root: RootImage) -> String {
+    format!("quiet panic=10 gpt printk.devkmsg=on cryptomgr.notests=1 {root}")
 }
 
 /// The moment that every file in the image bears: that of the last commit, or what `SOURCE_DATE_EPOCH` says
@@ -188,34 +217,9 @@ impl Tools<'_> {
         self.run("zstd", &["-q", "-f", "-19", &text(&archive), "-o", &text(&packed)])?;
         Ok(packed)
     }
-
-    /// The partition with the owner's `llmbasedos.toml`, which every PC can write.
-    fn config(&self, place: Option<&(Partition, Place)>, repository: &Repository) -> Result<PathBuf, Failure> {
-        let image = self.work.join("config.img");
-        set_size(&image, place)?;
-        self.run("mkfs.vfat", &["--invariant", "-n", "LLMBASEDOS", &text(&image)])?;
-        let example = repository.path("image/src/quick/llmbasedos.toml");
-        self.run("mcopy", &["-i", &text(&image), "-m", &text(&example), "::/llmbasedos.toml"])?;
-        Ok(image)
-    }
-
-    /// The empty data partition: ext4, whose metadata are checked as they are read.
-    fn data(&self, place: Option<&(Partition, Place)>) -> Result<PathBuf, Failure> {
-        let image = self.work.join("data.img");
-        set_size(&image, place)?;
-        let (name, seed) = (layout::identifier("data").to_string(), layout::identifier("hash seed").to_string());
-        let options = format!("hash_seed={seed},lazy_itable_init=0,lazy_journal_init=0,root_owner=0:0");
-        let features = "metadata_csum,64bit,quota,project";
-        self.run(
-            "mke2fs",
-            &["-q", "-t", "ext4", "-O", features, "-U", &name, "-L", "data", "-E", &options, &text(&image)],
-        )?;
-        Ok(image)
-    }
 }
 
-fn set_size(image: &Path, place: Option<&(Partition, Place)>) -> Result<(), Failure> {
-    let size = place.map_or(0, |(_, place)| place.size);
+fn set_size(image: &Path, size: u64) -> Result<(), Failure> {
     let made = File::create(image).and_then(|file| file.set_len(size));
     made.map_err(|error| Failure::io("write", image, &error))
 }
@@ -229,7 +233,12 @@ enum Zeros {
     Written,
 }
 
-/// Copies a file to its place on the disk.
+/// Copies a file to the partition of that name.
+fn put(source: &Path, disk: &Path, partition: &str, zeros: Zeros) -> Result<(), Failure> {
+    let place = layout::place(partition)?;
+    copy_to(source, disk, place, zeros).map_err(|error| Failure::io("write", disk, &error))
+}
+
 fn copy_to(source: &Path, disk: &Path, place: Place, zeros: Zeros) -> io::Result<()> {
     /// What is looked at at once.
     const PIECE: usize = 64 << 10;

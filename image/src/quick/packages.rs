@@ -8,6 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use super::esp::Grub;
 use crate::cache::{Cache, make_folder, publish, remove_folder};
 use crate::failure::{Failure, plain};
 use crate::process;
@@ -28,6 +29,49 @@ APT::Get::List-Cleanup "false";
 APT::Sandbox::User "";
 Acquire::Languages "none";
 "#;
+
+/// The unpacked packages of which files go into the image.
+#[derive(Debug)]
+pub(super) struct Packages {
+    pub(super) kernel: PathBuf,
+    /// That of the kernel.
+    pub(super) release: String,
+    pub(super) e2fsck: PathBuf,
+    pub(super) grub: Grub,
+    boot: PathBuf,
+    firmware: PathBuf,
+}
+
+impl Packages {
+    /// Fetches what is not there yet.
+    pub(super) fn unpack(archive: &Archive<'_>) -> Result<Self, Failure> {
+        let (kernel, release) = archive.kernel()?;
+        let e2fsck = archive.unpacked("e2fsck-static")?;
+        let grub = Grub { tools: archive.unpacked("grub-common")?, modules: archive.unpacked("grub-efi-amd64-bin")? };
+        let boot = archive.unpacked("systemd-boot-efi")?;
+        Ok(Self { kernel, release, e2fsck, grub, boot, firmware: archive.unpacked("ovmf")? })
+    }
+
+    /// The kernel as it is packed.
+    pub(super) fn kernel_file(&self) -> PathBuf {
+        self.kernel.join("boot").join(format!("vmlinuz-{}", self.release))
+    }
+
+    /// The program that starts a kernel that it carries.
+    pub(super) fn stub(&self) -> PathBuf {
+        self.boot.join("usr/lib/systemd/boot/efi/linuxx64.efi.stub")
+    }
+
+    /// Copies the firmware of a PC, and what it keeps before it has ever run, into `folder`.
+    pub(super) fn copy_firmware(&self, folder: &Path) -> Result<(PathBuf, PathBuf), Failure> {
+        let copy = |name: &str, target: &str| {
+            let (source, target) = (self.firmware.join("usr/share/OVMF").join(name), folder.join(target));
+            fs::copy(&source, &target).map_err(|error| Failure::io("copy", &source, &error))?;
+            Ok(target)
+        };
+        Ok((copy("OVMF_CODE_4M.fd", "firmware.fd")?, copy("OVMF_VARS_4M.fd", "variables.fd")?))
+    }
+}
 
 /// The archive, as apt sees it from here.
 pub(crate) struct Archive<'a> {

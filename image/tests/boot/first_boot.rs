@@ -51,7 +51,9 @@ fn what_a_machine_has_at_its_first_boot_it_has_at_the_next() {
     let mut guest = machine.boot_to_ready("");
     guest.token = token;
     assert_eq!(guest.call_until_answered(&["kv.get", "greeting"]), json!("hello"));
-    assert!(!guest.console().contains("grown"), "there was nothing to grow");
+    let console = guest.console();
+    assert!(!console.contains("grown"), "there was nothing to grow");
+    assert!(!console.contains("has yet to come up well"), "the slot was well when the machine was switched off");
     guest.power_off();
     assert_eq!(machine.debugfs("cat /machine-id"), identity);
     assert_ne!(machine.debugfs("cat /random-seed"), seed);

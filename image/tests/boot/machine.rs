@@ -1,11 +1,16 @@
 //! Machines of the tests: a disk of their own made from the image that was built, and QEMU that boots it.
+//!
+//! Nobody can log in to a machine, so what a test does inside of one it does through a [`Hand`]: a service of its own
+//! (`saboteur.rs`) on the second serial line.
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::net::TcpListener;
 use std::os::unix::fs::FileExt;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -14,13 +19,18 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 /// How long anything may take that a machine is waited for: emulated, it is slow.
-const PATIENCE: Duration = Duration::from_secs(180);
+const PATIENCE: Duration = Duration::from_secs(400);
 /// The token that a machine is given unless it is to make its own.
 pub(crate) const TOKEN: &str = "a-token-of-the-tests";
 
 /// The checkout.
 pub(crate) fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("image/ lies in the checkout").to_owned()
+}
+
+/// A file of the image that was built.
+pub(crate) fn built(name: &str) -> PathBuf {
+    repository().join("build/x86_64").join(name)
 }
 
 /// Runs a tool to its end, and fails the test if that fails.
@@ -45,7 +55,7 @@ impl Machine {
     pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let machine = Self { folder, port: free_port() };
-        let image = machine.built("disk.img").display().to_string();
+        let image = built("disk.img").display().to_string();
         let disk = machine.disk().display().to_string();
         tool("cp", &["--sparse=always", "--reflink=auto", &image, &disk]);
         machine.settings(&format!("[gateway]\ntokens = [\"{TOKEN}\"]\n"));
@@ -54,10 +64,6 @@ impl Machine {
 
     pub(crate) fn disk(&self) -> PathBuf {
         self.folder.path().join("disk.img")
-    }
-
-    fn built(&self, name: &str) -> PathBuf {
-        repository().join("build/x86_64").join(name)
     }
 
     /// Where a partition lies on the disk, in bytes: its start and its length.
@@ -88,6 +94,15 @@ impl Machine {
         disk.write_all_at(bytes, self.partition(partition).0 + offset).expect("written");
     }
 
+    /// Writes a file over a partition.
+    pub(crate) fn overwrite(&self, partition: &str, file: &Path) {
+        let (start, length) = self.partition(partition);
+        let content = fs::read(file).expect("an image was built");
+        assert!(content.len() as u64 <= length, "{} fits into {partition}", file.display());
+        let disk = File::options().write(true).open(self.disk()).expect("there");
+        disk.write_all_at(&content, start).expect("written");
+    }
+
     /// The bytes at an offset of a partition.
     pub(crate) fn peek(&self, partition: &str, offset: u64, length: usize) -> Vec<u8> {
         let mut disk = File::open(self.disk()).expect("there");
@@ -114,6 +129,28 @@ impl Machine {
         self.debugfs(&format!("sif {path} mode 0100{mode}"));
     }
 
+    /// Gives it a service of the owner's.
+    pub(crate) fn service(&self, name: &str, exec: &str) {
+        let manifest = format!(
+            "name = \"{name}\"\nversion = \"1\"\ndescription = \"Of the tests\"\nexec = {exec}\n\
+             activation = \"boot\"\ntransport = \"none\"\n"
+        );
+        self.put(manifest.as_bytes(), &format!("/arcs.d/{name}.toml"), "644");
+    }
+
+    /// Gives it the program of a [`Hand`], and the service that runs it.
+    pub(crate) fn with_hand(self) -> Self {
+        let (source, program) =
+            (repository().join("image/tests/boot/saboteur.rs"), self.folder.path().join("saboteur"));
+        let rustc = std::env::var("RUSTC").unwrap_or_else(|_| "rustc".to_owned());
+        let (source, output) = (source.display().to_string(), program.display().to_string());
+        let form = ["--edition", "2024", "-O", "-C", "strip=symbols", "-C", "target-feature=+crt-static"];
+        tool(&rustc, &[&form[..], &["-o", &output, &source]].concat());
+        self.put(&fs::read(program).expect("compiled"), "/saboteur", "755");
+        self.service("saboteur", r#"["/data/saboteur", "serve"]"#);
+        self
+    }
+
     /// What e2fsck(8) says of the data partition, and how it ended, with these options; offline.
     pub(crate) fn check_data(&self, options: &str) -> (Option<i32>, String) {
         let (start, _) = self.partition("data");
@@ -129,27 +166,53 @@ impl Machine {
 
     /// The same with a disk of another kind: what QEMU's option `-drive` says of it.
     pub(crate) fn boot_from(&self, drive: &str, append: &str, options: &[&str]) -> Guest<'_> {
-        let line = fs::read_to_string(self.built("command-line")).expect("an image was built");
+        let line = fs::read_to_string(built("command-line")).expect("an image was built");
+        let mut qemu = self.qemu(drive);
+        // A restart ends it, so that a test sees that.
+        qemu.args(["-no-reboot", "-append", &format!("console=ttyS0 no_timer_check {} {append}", line.trim())]);
+        qemu.arg("-kernel").arg(built("vmlinux")).arg("-initrd").arg(built("initramfs.cpio.zst"));
+        self.start(qemu.args(options))
+    }
+
+    /// Switches it on as a PC: firmware starts the boot loader, and that a slot; and again after each restart.
+    pub(crate) fn boot_by_firmware(&self) -> Guest<'_> {
+        let variables = self.folder.path().join("variables.fd");
+        if !variables.exists() {
+            fs::copy(built("variables.fd"), &variables).expect("copied");
+        }
+        let mut qemu = self.qemu(&format!("format=raw,file={}", self.disk().display()));
+        let flash = "if=pflash,format=raw";
+        qemu.args(["-drive", &format!("{flash},readonly=on,file={}", built("firmware.fd").display())]);
+        qemu.args(["-drive", &format!("{flash},file={}", variables.display()), "-action", "watchdog=reset"]);
+        self.start(&mut qemu)
+    }
+
+    fn qemu(&self, drive: &str) -> Command {
         let mut qemu = Command::new("qemu-system-x86_64");
-        qemu.args(["-M", "q35", "-accel", "tcg", "-cpu", "max,cx16=off", "-smp", "2", "-m", "512"]);
-        qemu.args(["-display", "none", "-nodefaults", "-no-reboot", "-serial", "stdio"]);
-        qemu.arg("-kernel").arg(self.built("vmlinux")).arg("-initrd").arg(self.built("initramfs.cpio.zst"));
-        qemu.args(["-append", &format!("console=ttyS0 no_timer_check {} {append}", line.trim())]);
+        // On threads of their own, emulated processors now and then run code that another has just changed (int3).
+        qemu.args(["-M", "q35", "-accel", "tcg,thread=single", "-cpu", "max,cx16=off", "-smp", "2", "-m", "512"]);
+        qemu.args(["-display", "none", "-nodefaults", "-serial", "stdio"]);
+        qemu.args(["-chardev", &format!("socket,id=hand,server=on,wait=off,path={}", self.hand().display())]);
+        qemu.args(["-serial", "chardev:hand"]);
         qemu.args(["-drive", &format!("if=none,id=disk,{drive}")]);
-        qemu.args(["-device", "virtio-blk-pci,drive=disk"]);
+        qemu.args(["-device", "virtio-blk-pci,drive=disk,bootindex=1"]);
         qemu.args(["-netdev", &format!("user,id=net,hostfwd=tcp:127.0.0.1:{}-:80", self.port)]);
-        qemu.args([
-            "-device",
-            "virtio-net-pci,netdev=net,romfile=",
-            "-device",
-            "virtio-rng-pci",
-            "-device",
-            "i6300esb",
-        ]);
-        qemu.args(options).stdin(Stdio::null()).stdout(Stdio::piped());
-        let mut process = qemu.spawn().expect("QEMU runs");
+        qemu.args(["-device", "virtio-net-pci,netdev=net,romfile="]);
+        qemu.args(["-device", "virtio-rng-pci", "-device", "i6300esb"]);
+        qemu
+    }
+
+    /// The socket of its second serial line.
+    fn hand(&self) -> PathBuf {
+        self.folder.path().join("hand.sock")
+    }
+
+    fn start(&self, qemu: &mut Command) -> Guest<'_> {
+        let mut process = qemu.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().expect("QEMU runs");
         let console = Arc::new(Mutex::new(String::new()));
-        let (output, shared) = (process.stdout.take().expect("piped"), console.clone());
+        let has_ended = Arc::<AtomicBool>::default();
+        let (shared, ended) = (console.clone(), has_ended.clone());
+        let output = process.stdout.take().expect("piped");
         std::thread::spawn(move || {
             let mut output = BufReader::new(output);
             let mut line = Vec::new();
@@ -159,8 +222,9 @@ impl Machine {
                 shared.lock().unwrap_or_else(PoisonError::into_inner).push_str(&text);
                 line.clear();
             }
+            ended.store(true, Ordering::Release);
         });
-        Guest { machine: self, process, console, token: TOKEN.to_owned() }
+        Guest { machine: self, process, console, has_ended, token: TOKEN.to_owned() }
     }
 
     /// Switches it on and waits until it is up.
@@ -182,7 +246,31 @@ pub(crate) struct Guest<'m> {
     machine: &'m Machine,
     process: Child,
     console: Arc<Mutex<String>>,
+    has_ended: Arc<AtomicBool>,
     pub(crate) token: String,
+}
+
+/// The test's hand inside of a machine that was made [`Machine::with_hand`].
+pub(crate) struct Hand(BufReader<UnixStream>);
+
+impl Hand {
+    /// Does what a line says (`saboteur.rs`); answers what came of it.
+    #[track_caller]
+    pub(crate) fn does(&mut self, line: &str) -> String {
+        writeln!(self.0.get_mut(), "{line}").expect("sent");
+        self.answer().unwrap_or_else(|| panic!("{line:?} is not answered"))
+    }
+
+    /// The next answer. The terminal echoes what it hears, in other lines.
+    fn answer(&mut self) -> Option<String> {
+        loop {
+            let mut line = String::new();
+            self.0.read_line(&mut line).ok().filter(|&count| count > 0)?;
+            if let Some(answer) = line.strip_prefix("= ") {
+                return Some(answer.trim_end().to_owned());
+            }
+        }
+    }
 }
 
 impl Guest<'_> {
@@ -195,7 +283,9 @@ impl Guest<'_> {
     #[track_caller]
     pub(crate) fn says(&self, words: &str) -> String {
         until(&format!("the console says {words:?}"), || {
+            let has_ended = self.has_ended.load(Ordering::Acquire);
             let console = self.console();
+            assert!(!has_ended || console.contains(words), "the machine ended without {words:?}:\n{console}");
             // A line is whole once the next has begun.
             let (whole, _) = console.rsplit_once('\n')?;
             whole.lines().find(|line| line.contains(words)).map(str::to_owned)
@@ -204,9 +294,14 @@ impl Guest<'_> {
 
     /// What a call answers, or the words of its error.
     pub(crate) fn call(&self, words: &[&str]) -> Result<Value, String> {
+        self.call_for("60s", words)
+    }
+
+    /// The same with another patience.
+    pub(crate) fn call_for(&self, patience: &str, words: &[&str]) -> Result<Value, String> {
         let program = PathBuf::from(env!("CARGO_BIN_EXE_image")).with_file_name("luca-run");
         let mut luca = Command::new(program);
-        luca.args(["--gateway", &format!("ws://127.0.0.1:{}/ws", self.machine.port), "--json", "--timeout", "60s"]);
+        luca.args(["--gateway", &format!("ws://127.0.0.1:{}/ws", self.machine.port), "--json", "--timeout", patience]);
         luca.args(words).env("LLMBASEDOS_TOKEN", &self.token).stdin(Stdio::null());
         let output = luca.output().expect("luca-run runs");
         if !output.status.success() {
@@ -228,6 +323,27 @@ impl Guest<'_> {
         let all = self.call_until_answered(&["system.services"]);
         let all = all.as_array().cloned().unwrap_or_default();
         all.into_iter().find(|service| service["name"] == name).unwrap_or_else(|| panic!("there is no service {name}"))
+    }
+
+    /// Waits until init says of a service what is expected.
+    #[track_caller]
+    pub(crate) fn service_comes_to(&self, name: &str, is: impl Fn(&Value) -> bool) -> Value {
+        until(&format!("{name} is as expected"), || Some(self.service(name)).filter(|service| is(service)))
+    }
+
+    /// Reaches into it, once the service for that is there.
+    #[track_caller]
+    pub(crate) fn hand(&self) -> Hand {
+        self.service_comes_to("saboteur", |service| service["state"] == "running");
+        until("the hand answers", || {
+            let stream = UnixStream::connect(self.machine.hand()).expect("QEMU listens");
+            stream.set_read_timeout(Some(Duration::from_secs(5))).expect("set");
+            let mut hand = Hand(BufReader::new(stream));
+            writeln!(hand.0.get_mut(), "\nzombies").expect("sent");
+            hand.answer()?;
+            hand.0.get_ref().set_read_timeout(Some(PATIENCE)).expect("set");
+            Some(hand)
+        })
     }
 
     /// What is answered to a bare request without a token.
@@ -266,7 +382,7 @@ impl Drop for Guest<'_> {
 
 /// Looks again and again until something is seen.
 #[track_caller]
-fn until<T>(what: &str, look: impl Fn() -> Option<T>) -> T {
+pub(crate) fn until<T>(what: &str, look: impl Fn() -> Option<T>) -> T {
     let begun = Instant::now();
     loop {
         if let Some(seen) = look() {

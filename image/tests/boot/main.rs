@@ -2,6 +2,18 @@
 //!
 //! Run by `scripts/test boot`, which builds the image first.
 
+mod cut;
+mod data;
 mod faults;
+mod figures;
 mod first_boot;
+mod kills;
 mod machine;
+#[path = "../it/model.rs"]
+#[expect(dead_code, reason = "the tests of developer mode ask more of it")]
+mod model;
+mod reproducible;
+#[path = "../it/site.rs"]
+mod site;
+mod slots;
+mod tick;

@@ -1,38 +1,47 @@
-//! `netd`: brings every cable's link up, gets an address for it by DHCP, and keeps that for as long as the server lets it.
+//! `netd`: the network of an appliance. It brings cables' links up and keeps an address on each, keeps the clock right,
+//! and answers to the machine's name.
 //!
 //! | module | what it is |
 //! | --- | --- |
-//! | `link` | the links that the machine has |
-//! | `lease` | what a DHCP server's answer means for this machine: pure |
+//! | `settings` | what the owner says: read once |
+//! | `link`, `address` | the links of the machine, and what an address of one is: pure |
 //! | `kernel` | telling the kernel: links, addresses, routes |
-//! | `resolver` | telling programs: name servers |
+//! | `keeper` | which links are kept, and for how long; the address of one, by DHCP or from the owner |
+//! | `network` | what is known of all links together |
+//! | `resolver`, `notify` | telling programs: name servers; telling init: a line for the screen |
+//! | `time`, `clock` | asking time servers; what an answer means for the clock |
+//! | `name` | answering to `<hostname>.local` |
+//!
+//! What is known of all links stands on one [`network::Board`]: whoever keeps a link changes it, and whoever depends on
+//! it waits for changes. Nothing else is shared.
 
+mod address;
+mod clock;
+mod keeper;
 mod kernel;
-mod lease;
 mod link;
+mod name;
+mod network;
+mod notify;
 mod resolver;
+mod settings;
+mod time;
 
-use std::collections::BTreeMap;
-use std::os::unix::net::UnixDatagram;
-use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
-use mozim::{DhcpV4Client, DhcpV4Config, DhcpV4State};
-use tokio::task::JoinHandle;
+use anyhow::Context;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
 use tracing_subscriber::EnvFilter;
 
+use keeper::Keepers;
 use kernel::Kernel;
-use lease::Settings;
-use link::Link;
+use network::{Board, Network};
+use settings::Settings;
 
-/// How often it is looked for links that came or went.
-const LOOK_EVERY: Duration = Duration::from_secs(2);
-/// After an exchange with a server that failed, before the next.
-const PAUSE: Duration = Duration::from_secs(3);
-/// How long a server may take to answer before the exchange is begun anew.
-const SERVER_PATIENCE: u32 = 30;
-/// Where programs look for name servers: `/etc/resolv.conf` points here.
-const RESOLVER_FILE: &str = "/run/resolv.conf";
+/// How long it may take at the end to tell others that this machine is gone.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<()> {
@@ -44,56 +53,25 @@ async fn main() -> anyhow::Result<()> {
         .without_time()
         .with_ansi(false)
         .init();
-    let kernel = Kernel::connect()?;
-    tell_init("READY=1");
-    let mut watched: BTreeMap<u32, JoinHandle<()>> = BTreeMap::new();
-    loop {
-        let links = link::all();
-        watched.retain(|index, task| {
-            let is_there = links.iter().any(|link| link.index == *index);
-            if !is_there {
-                task.abort();
-            }
-            is_there
-        });
-        for link in links {
-            watched.entry(link.index).or_insert_with(|| tokio::spawn(keep(link, kernel.clone())));
-        }
-        tokio::time::sleep(LOOK_EVERY).await;
-    }
+    run(Settings::of_environment()).await
 }
 
-/// Keeps a link up and its address valid.
-async fn keep(link: Link, kernel: Kernel) {
-    loop {
-        if let Err(error) = lease(&link, &kernel).await {
-            tracing::warn!("{}: {error:#}", link.name);
-        }
-        tokio::time::sleep(PAUSE).await;
+/// Keeps the network until the machine ends.
+async fn run(settings: Settings) -> anyhow::Result<()> {
+    let mut end = signal(SignalKind::terminate()).context("cannot wait for signals")?;
+    let (kernel, changes) = Kernel::connect()?;
+    notify::tell_init("READY=1");
+    let board = Arc::new(Board::new(Network::of(&settings.network)));
+    tokio::spawn(notify::say_alive());
+    tokio::spawn(time::keep(settings.network.time_servers.clone(), board.subscribe()));
+    let (leave, leaving) = oneshot::channel();
+    let name = tokio::spawn(name::answer(settings.host_name.clone(), settings.web_port, Arc::clone(&board), leaving));
+    tokio::select! {
+        () = Keepers::new(kernel, settings, board).run(changes) => {}
+        _ = end.recv() => {}
     }
-}
-
-async fn lease(link: &Link, kernel: &Kernel) -> anyhow::Result<()> {
-    kernel.bring_up(link).await?;
-    let mut config = DhcpV4Config::new(&link.name);
-    config.set_iface_index(link.index).set_iface_mac_raw(&link.address)?;
-    config.use_mac_as_client_id().set_timeout_sec(SERVER_PATIENCE);
-    let mut client = DhcpV4Client::init(config, None).await?;
-    loop {
-        if let DhcpV4State::Done(lease) = client.run().await? {
-            let settings = Settings::of_lease(&lease);
-            kernel.apply(link, &settings).await?;
-            resolver::write(Path::new(RESOLVER_FILE), &settings)?;
-            tracing::info!("{} has {settings}", link.name);
-            tell_init(&format!("STATUS={} {}", link.name, settings.address));
-        }
-    }
-}
-
-/// Tells init how it is going, as in `sd_notify(3)`. Without a `NOTIFY_SOCKET` nobody wants to know.
-fn tell_init(state: &str) {
-    let Some(path) = std::env::var_os("NOTIFY_SOCKET") else { return };
-    if let Err(error) = UnixDatagram::unbound().and_then(|socket| socket.send_to(state.as_bytes(), path)) {
-        tracing::warn!("cannot tell init: {error}");
-    }
+    let _ = leave.send(());
+    // Who does not hear of it forgets the name after its two minutes.
+    let _ = tokio::time::timeout(FAREWELL, name).await;
+    Ok(())
 }

@@ -6,10 +6,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use spec::boot::{FIRST_MODULES, INIT, RootImage};
+use spec::boot::{FIRST_MODULES, INIT, RootImage, Slot, Standing};
 
 use super::disk::{self, Partition};
-use super::{KERNEL_FILE_SYSTEMS, load_modules, say};
+use super::slots::Slots;
+use super::{KERNEL_FILE_SYSTEMS, load_modules, say, seconds_since_boot};
 use crate::sys::{self, Access, Mount};
 
 /// How long a disk may take to appear: a slow USB disk spins up for half a minute.
@@ -45,12 +46,14 @@ pub(super) fn run() -> Result<Infallible, Trouble> {
     for mount in KERNEL_FILE_SYSTEMS {
         mount.mount().map_err(|source| Trouble::Mount { target: mount.target, source })?;
     }
+    let started = seconds_since_boot().to_string();
     for trouble in load_modules(Path::new(FIRST_MODULES)) {
         say(&trouble);
     }
     let line = fs::read_to_string("/proc/cmdline").map_err(Trouble::CommandLine)?;
     let image = RootImage::of_command_line(&line).map_err(Trouble::Argument)?;
-    let partition = find(image.slot.root_partition())?.device;
+    let Partition { device: partition, disk, .. } = find(image.slot.root_partition())?;
+    begin_trial(image.slot, &disk);
     let verified = sys::open_verified(&image, &partition)
         .map_err(|source| Trouble::Verity { partition: partition.clone(), source })?;
     let device = verified.display().to_string();
@@ -61,7 +64,18 @@ pub(super) fn run() -> Result<Infallible, Trouble> {
     let _ = fs::remove_file("/init");
     let kept: Vec<&str> = KERNEL_FILE_SYSTEMS.iter().map(|mount| mount.target).collect();
     sys::switch_root(Path::new(ROOT), &kept).map_err(Trouble::Switch)?;
-    Err(Trouble::Execute(sys::become_program(Path::new(INIT), &["init", super::APPLIANCE])))
+    let arguments = ["init", super::APPLIANCE, super::STARTED, &started];
+    Err(Trouble::Execute(sys::become_program(Path::new(INIT), &arguments)))
+}
+
+/// From here on until the machine is healthy, what goes wrong counts against the slot. That a count cannot be kept is no
+/// reason not to boot.
+fn begin_trial(slot: Slot, disk: &str) {
+    match Slots::open(&disk::partitions(), disk).and_then(|slots| slots.begin(slot)) {
+        Ok(Standing::Confirmed) => {}
+        Ok(Standing::OnTrial(left)) => say(&format!("slot {slot} has yet to come up well; {left} more tries are left")),
+        Err(error) => say(&format!("the tries of slot {slot} cannot be counted: {error}")),
+    }
 }
 
 fn find(wanted: &'static str) -> Result<Partition, Trouble> {

@@ -13,6 +13,7 @@ mod grow;
 mod keepsakes;
 mod screen;
 mod second_stage;
+mod slots;
 mod upkeep;
 
 use std::path::Path;
@@ -25,8 +26,9 @@ use crate::error::StartError;
 use crate::supervisor::Supervisor;
 use crate::sys::{self, Access, Halt, Mount};
 
-/// The argument that tells `init` that it is PID 1 on the real root.
-pub(crate) const APPLIANCE: &str = "--appliance";
+/// The arguments that tell `init` that it is PID 1 on the real root, and since when.
+const APPLIANCE: &str = "--appliance";
+const STARTED: &str = "--started";
 
 /// How long a message about a boot that failed stands on the screen before the machine restarts.
 const LAST_WORDS: Duration = Duration::from_secs(10);
@@ -52,9 +54,9 @@ pub(crate) fn first_stage() -> ! {
     end(Halt::Reboot)
 }
 
-/// Prepares the machine, runs its services, and ends it.
-pub(crate) fn appliance() -> ! {
-    let mut appliance = Appliance::prepare();
+/// Prepares the machine, which PID 1 has begun to do so many seconds after the kernel, runs its services, and ends it.
+pub(crate) fn appliance(started: Option<f64>) -> ! {
+    let mut appliance = Appliance::prepare(started);
     sys::restrict_new_files();
     let options = appliance.options();
     let built = Supervisor::build(&options).or_else(|error| match error {

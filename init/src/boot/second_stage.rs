@@ -7,6 +7,7 @@ use spec::boot::{CONFIG_PARTITION, DATA_PARTITION, DEFAULT_CONFIG, MANIFESTS, MO
 
 use super::data::{DATA, Data};
 use super::disk::{self, Partition};
+use super::slots::Trial;
 use super::upkeep::Upkeep;
 use super::{attempt, end, keepsakes, load_modules, say};
 use crate::command_line::{Mode, Options};
@@ -62,12 +63,14 @@ pub(crate) struct Appliance {
     /// What was verified, as the kernel's command line says it.
     pub(super) root: Option<RootImage>,
     pub(super) data: Data,
+    /// How many seconds after the kernel PID 1 began.
+    pub(crate) started: Option<f64>,
     pub(crate) upkeep: Upkeep,
 }
 
 impl Appliance {
     /// Prepares the machine. What fails is said, and the rest is done.
-    pub(crate) fn prepare() -> Self {
+    pub(crate) fn prepare(started: Option<f64>) -> Self {
         for mount in FILE_SYSTEMS {
             attempt(&format!("mount {}", mount.target), mount.mount());
         }
@@ -91,7 +94,9 @@ impl Appliance {
         mount_config(on_disk(CONFIG_PARTITION));
         let data = Data::mount(on_disk(DATA_PARTITION));
         keepsakes::restore(Path::new(DATA), Path::new(RUN));
-        Self { root, data, upkeep: Upkeep::start(&line) }
+        let trial = root.zip(disk.as_deref()).map(|(root, disk)| Trial::of(root.slot, &partitions, disk));
+        let trial = trial.and_then(|trial| trial.map_err(|error| say(&format!("no trial of the slot: {error}"))).ok());
+        Self { root, data, started, upkeep: Upkeep::start(&line, trial) }
     }
 
     /// How the services of this machine are run.

@@ -1,8 +1,10 @@
-//! What PID 1 does for the machine while its services run: it feeds the watchdog, and keeps the time.
+//! What PID 1 does for the machine while its services run: it feeds the watchdog, keeps the time, and ends the trial of
+//! the slot that runs.
 
 use std::path::Path;
 
 use super::data::DATA;
+use super::slots::Trial;
 use super::{keepsakes, say};
 use crate::sys::{Millis, Watchdog};
 
@@ -23,29 +25,32 @@ pub(crate) struct Upkeep {
     watchdog: Option<Watchdog>,
     feed_at: Millis,
     keep_time_at: Millis,
+    /// Until it has ended well.
+    trial: Option<Trial>,
     /// When PID 1 is to hang.
     hang_at: Option<Millis>,
 }
 
 impl Upkeep {
     /// Starts the watchdog. `command_line` is the kernel's.
-    pub(super) fn start(command_line: &str) -> Self {
+    pub(super) fn start(command_line: &str, trial: Option<Trial>) -> Self {
         let path = Path::new(WATCHDOG);
         let started = path.exists().then(|| Watchdog::start(path, WATCHDOG_SECONDS));
         let watchdog = started
             .and_then(|started| started.map_err(|error| say(&format!("{WATCHDOG}: cannot be used: {error}"))).ok());
         let word = command_line.split_ascii_whitespace().find_map(|word| word.strip_prefix(HANG));
         let hang_at = word.and_then(|seconds| seconds.parse::<Millis>().ok()).map(|seconds| seconds * 1000);
-        Self { watchdog, feed_at: 0, keep_time_at: 0, hang_at }
+        Self { watchdog, feed_at: 0, keep_time_at: 0, trial, hang_at }
     }
 
     /// When there is something to do.
     pub(crate) fn deadline(&self) -> Millis {
-        self.feed_at.min(self.keep_time_at).min(self.hang_at.unwrap_or(Millis::MAX))
+        let others = [self.trial.as_ref().and_then(Trial::deadline), self.hang_at];
+        others.into_iter().flatten().fold(self.feed_at.min(self.keep_time_at), Millis::min)
     }
 
-    /// Does what is due.
-    pub(crate) fn turn(&mut self, now: Millis) {
+    /// Does what is due; `is_well` says whether the machine does what it is for.
+    pub(crate) fn turn(&mut self, is_well: bool, now: Millis) {
         if self.hang_at.is_some_and(|at| now >= at) {
             say("PID 1 hangs from now on, as the kernel's command line says: the watchdog resets the machine");
             loop {
@@ -66,6 +71,12 @@ impl Upkeep {
             self.keep_time_at = now.saturating_add(KEEP_TIME_EVERY);
             keepsakes::keep_time(Path::new(DATA));
         }
+        self.trial.take_if(|trial| trial.turn(is_well, now));
+    }
+
+    /// The machine is going to end.
+    pub(crate) fn end(&mut self) {
+        self.trial.take().iter().for_each(Trial::end);
     }
 
     /// How long the watchdog waits, in seconds.

@@ -5,7 +5,6 @@ use std::time::Duration;
 use spec::Name;
 
 use super::Supervisor;
-use super::service::Service;
 use crate::command_line::Mode;
 use crate::machine::Event;
 use crate::sys::{self, Halt, Millis};
@@ -55,6 +54,9 @@ impl Supervisor {
         }
         self.stage = Stage::Ending { kill_at: self.clock.now().saturating_add(PATIENCE) };
         self.halt = halt;
+        if let Some(appliance) = &mut self.appliance {
+            appliance.upkeep.end();
+        }
         self.announce(match (self.mode, halt) {
             (Mode::Developer, _) => "stopping everything; Ctrl-C kills what does not stop",
             (Mode::Appliance, Halt::PowerOff) => "stopping everything to switch the machine off",
@@ -68,7 +70,8 @@ impl Supervisor {
     /// Kills what has not stopped yet.
     pub(super) fn end_now(&mut self) {
         self.stage = Stage::Killing { until: self.clock.now().saturating_add(LAST_PATIENCE) };
-        for number in self.numbers(|service| service.machine.is_alive()) {
+        // What the others have said last is still to be written down.
+        for number in self.numbers(|service| service.machine.is_alive() && !service.is_log_keeper()) {
             self.feed(number, Event::Kill);
         }
     }
@@ -83,10 +86,18 @@ impl Supervisor {
             alive.into_iter().any(|service| service.candidate.manifest.after.contains(name))
         };
         let alive = self.numbers(|service| service.machine.is_alive());
-        let may_stop = |service: &Service| service.machine.is_alive() && !is_needed(service.name());
-        let free = self.numbers(may_stop);
-        // On a circle each one is needed by another; then all stop together.
-        let next = if free.is_empty() { alive.clone() } else { free };
+        let others = self.numbers(|service| service.machine.is_alive() && !service.is_log_keeper());
+        let may_stop = |number: &u32| self.services.get(number).is_some_and(|service| !is_needed(service.name()));
+        let free: Vec<u32> = others.iter().copied().filter(may_stop).collect();
+        // On a circle each one is needed by another; then all stop together. What keeps the log stops after all others.
+        let next = match (others.is_empty(), free.is_empty()) {
+            (true, _) => alive.clone(),
+            (false, true) => others,
+            (false, false) => free,
+        };
+        if next == alive {
+            self.note_end();
+        }
         next.into_iter().for_each(|number| self.feed(number, Event::Stop));
         let now = self.clock.now();
         match self.stage {

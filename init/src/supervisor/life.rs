@@ -53,7 +53,7 @@ impl Supervisor {
         let reason = info.reason.as_deref().unwrap_or_default();
         match info.state {
             ServiceState::Backoff => self.say(&format!("{}: {reason}; it is started again", info.name)),
-            ServiceState::Failed => self.announce(&format!("{}: failed: {reason}", info.name)),
+            ServiceState::Failed => self.announce(&format!("{}: {reason}", info.name)),
             _ => {}
         }
         self.listen_for(number);
@@ -114,14 +114,11 @@ impl Supervisor {
 
     /// The end of a service's process, with its last words.
     fn bury(&mut self, number: u32) {
-        self.hear_output(number);
-        let Some(service) = self.services.get_mut(&number) else { return };
-        let rest = service.lines.take();
-        self.write_lines(number, rest.into_iter().collect());
+        let last_line = self.end_output(number);
         self.close_channel(number);
         let Some(service) = self.services.get_mut(&number) else { return };
         let Some(exit) = service.process.take().and_then(|process| process.ended) else { return };
-        let last_words = service.status.take().or(service.last_line.take());
+        let last_words = service.status.take().or(last_line);
         let reason = reason(exit, last_words.as_deref());
         self.feed(number, Event::Ended { clean: exit.is_clean(), reason });
     }
@@ -184,10 +181,14 @@ impl Supervisor {
     pub(super) fn register_ends(&mut self, number: u32) {
         let Some(Ok(ends)) = self.services.get(&number).map(|service| &service.ends) else { return };
         let notify = self.poll.add(&ends.notify, Source::Notify(number), Interest::READ);
-        let output = self.poll.add(&ends.output, Source::Output(number), Interest::READ);
+        let output = match self.is_last_resort() {
+            true => self.poll.add(&ends.stream.reader, Source::Output(number), Interest::READ),
+            false => Ok(()),
+        };
         if let Err(error) = notify.and(output) {
             self.say(&format!("cannot wait for what a service says: {error}"));
         }
+        self.introduce_stream(number);
     }
 }
 

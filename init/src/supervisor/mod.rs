@@ -6,6 +6,7 @@
 
 mod end;
 mod life;
+mod logs;
 mod metrics;
 mod output;
 mod peers;
@@ -13,6 +14,7 @@ mod reload;
 mod screen;
 mod service;
 mod start;
+mod stream;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -23,20 +25,20 @@ use std::path::PathBuf;
 use spec::control::ServiceState;
 use spec::{Activation, Name, SystemConfig, Token, paths};
 
-use crate::boot::Appliance;
+use crate::boot::{Appliance, seconds_since_boot};
 use crate::command_line::{Mode, Options};
 use crate::connection::Connection;
 use crate::error::StartError;
 use crate::layout::Layout;
 use crate::library::{self, Complaint, Library};
 use crate::listeners::{self, Listeners};
-use crate::log::Log;
 use crate::machine::Event;
 use crate::manifests::Candidate;
 use crate::plan;
 use crate::sys::{self, Clock, FolderWatch, Groups, Halt, Interest, Millis, Poll, Ready, Signals, Source, Wish};
 use crate::token;
 use end::Stage;
+use logs::Logs;
 use peers::{Peer, Pending};
 use service::Service;
 
@@ -79,9 +81,11 @@ pub(crate) struct Supervisor {
     pending: Vec<Pending>,
     /// The number of the next service or client; none is used twice.
     next_number: u32,
-    log: Log,
+    logs: Logs,
     own_name: Option<Name>,
     stage: Stage,
+    /// How many seconds after the kernel's start all was up.
+    ready_seconds: Option<f64>,
     /// What becomes of the machine when all has ended.
     halt: Halt,
     /// The machine, where it is ours.
@@ -139,7 +143,7 @@ impl Supervisor {
             ),
             ready_to: std::env::var("NOTIFY_SOCKET").ok(),
             groups: Groups::open(&layout.data, &layout.mark_prefix()),
-            log: Log::new(layout.data.join("log")),
+            logs: Logs::make().map_err(StartError::kernel("make a pipe"))?,
             own_name: "init".parse().ok(),
             wanted: catalogue.services,
             is_stale: true,
@@ -149,6 +153,7 @@ impl Supervisor {
             pending: Vec::new(),
             next_number: 1,
             stage: Stage::Starting,
+            ready_seconds: None,
             halt: Halt::PowerOff,
             mode: options.mode,
             layout,
@@ -266,8 +271,9 @@ impl Supervisor {
             self.look_at = None;
             self.look();
         }
+        let is_well = self.stage == Stage::Up && self.services.values().any(Service::is_running_gateway);
         if let Some(appliance) = &mut self.appliance {
-            appliance.upkeep.turn(now);
+            appliance.upkeep.turn(is_well, now);
         }
     }
 
@@ -279,6 +285,7 @@ impl Supervisor {
         self.go_on_ending();
         self.answer_pending();
         self.say_when_up();
+        self.settle_logs();
         self.settle_peers();
     }
 
@@ -306,6 +313,7 @@ impl Supervisor {
             return;
         }
         self.stage = Stage::Up;
+        self.ready_seconds = Some(seconds_since_boot());
         let named = |state: ServiceState| {
             let is = |candidate: &&Candidate| {
                 let found = self.services.values().find(|service| service.name() == &candidate.manifest.name);
@@ -324,7 +332,7 @@ impl Supervisor {
         }
         self.say(&line);
         self.show_screen();
-        if let Some(Err(error)) = self.ready_to.as_deref().map(sys::say_ready) {
+        if let Some(Err(error)) = self.ready_to.as_deref().map(|socket| sys::tell_starter(socket, "READY=1")) {
             self.say(&format!("cannot say that it is ready on NOTIFY_SOCKET: {error}"));
         }
     }

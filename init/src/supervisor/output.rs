@@ -1,18 +1,13 @@
-//! What services and init itself say: readiness, status, log lines.
+//! What services say of themselves, and what init says.
 
 use std::os::fd::AsFd;
-
-use spec::control;
 
 use super::Supervisor;
 use crate::command_line::Mode;
 use crate::library::Complaint;
 use crate::machine::Event;
-use crate::rpc;
 use crate::sys;
 
-/// What is read of a service's output in one turn, so that one that floods does not starve the others.
-const TURN: usize = 64 * 1024;
 /// How many notifications of a service are read in one turn.
 const NOTIFICATIONS: usize = 16;
 /// The longest notification (systemd reads as much).
@@ -46,54 +41,18 @@ impl Supervisor {
         self.show_network(&name);
     }
 
-    /// Reads a part of what a service wrote.
-    pub(super) fn hear_output(&mut self, number: u32) {
-        let Some(service) = self.services.get_mut(&number) else { return };
-        let Ok(ends) = &mut service.ends else { return };
-        let mut buffer = vec![0; TURN];
-        let Ok(count) = std::io::Read::read(&mut ends.output, &mut buffer) else { return };
-        let lines = service.lines.push(buffer.get(..count).unwrap_or_default());
-        self.write_lines(number, lines);
-    }
-
-    /// Writes lines of a service to its log.
-    pub(super) fn write_lines(&mut self, number: u32, lines: Vec<String>) {
-        let Some(service) = self.services.get_mut(&number) else { return };
-        if let Some(last) = lines.iter().rev().find(|line| !line.trim().is_empty()) {
-            service.last_line = Some(last.clone());
-        }
-        let name = service.name().clone();
-        self.log_lines(&name, lines);
-    }
-
-    fn log_lines(&mut self, name: &spec::Name, lines: Vec<String>) {
-        if lines.is_empty() {
-            return;
-        }
-        let (lines, trouble) = self.log.append(name, lines);
-        for line in &lines {
-            self.tell_followers(name, &rpc::notification(control::LOG, line));
-        }
-        if let Some(trouble) = trouble {
-            self.say(&trouble);
-        }
-    }
-
     /// Says something to whoever started init (on an appliance: to the kernel's log), and writes it down as a line of
     /// the service `init`.
     pub(super) fn say(&mut self, text: &str) {
-        for line in text.lines() {
-            match self.mode {
-                Mode::Developer => sys::write_stderr(line),
-                Mode::Appliance => sys::write_kernel_log(line),
-            }
-        }
+        text.lines().for_each(|line| self.show(line));
         self.note(text);
     }
 
-    fn note(&mut self, text: &str) {
-        if let Some(name) = self.own_name.clone() {
-            self.log_lines(&name, text.lines().map(str::to_owned).collect());
+    /// Shows a line where init itself is heard.
+    pub(super) fn show(&self, line: &str) {
+        match self.mode {
+            Mode::Developer => sys::write_stderr(line),
+            Mode::Appliance => sys::write_kernel_log(line),
         }
     }
 
@@ -112,7 +71,9 @@ impl Supervisor {
     /// Stops waiting for what a service says.
     pub(super) fn forget_ends(&mut self, number: u32) {
         let Some(Ok(ends)) = self.services.get(&number).map(|service| &service.ends) else { return };
-        for fd in [ends.notify.as_fd(), ends.output.as_fd()].into_iter().chain(ends.arc.as_ref().map(AsFd::as_fd)) {
+        for fd in
+            [ends.notify.as_fd(), ends.stream.reader.as_fd()].into_iter().chain(ends.arc.as_ref().map(AsFd::as_fd))
+        {
             self.poll.remove(fd);
         }
     }

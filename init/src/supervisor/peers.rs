@@ -1,17 +1,17 @@
 //! Clients of `init.sock` and the gateway at the control channel: what they ask, and what they are told.
 
 use std::fs::File;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use serde_json::{Value, json};
 use spec::Name;
 use spec::caller::code;
-use spec::control::{self, LogQuery, ServiceInfo, ServiceState};
+use spec::control::{self, ServiceInfo, ServiceState};
 
 use super::Supervisor;
 use super::service::Service;
 use crate::command_line::Mode;
-use crate::connection::{Connection, Follows, Heard, LONGEST_LINE, Lost};
+use crate::connection::{Connection, Heard, LONGEST_LINE, Lost};
 use crate::machine::Event;
 use crate::rpc::{self, Call, Refusal, Request};
 use crate::sys::{Interest, Ready, Source};
@@ -78,14 +78,14 @@ impl Supervisor {
                 continue;
             }
             let number = self.new_number();
-            let connection = Connection::new(socket);
+            let connection = Connection::new(socket, LONGEST_LINE);
             if self.poll.add(&connection, Source::Client(number), Interest::READ).is_ok() {
                 self.clients.insert(number, connection);
             }
         }
     }
 
-    fn connection(&mut self, peer: Peer) -> Option<&mut Connection> {
+    pub(super) fn connection(&mut self, peer: Peer) -> Option<&mut Connection> {
         match peer {
             Peer::Client(number) => self.clients.get_mut(&number),
             Peer::Service(number) => self.services.get_mut(&number)?.channel.as_mut(),
@@ -113,6 +113,11 @@ impl Supervisor {
         if self.connection(peer).is_none() {
             return;
         }
+        if let Peer::Service(number) = peer
+            && self.services.get(&number).is_some_and(Service::is_log_keeper)
+        {
+            return self.hear_log_keeper(number, &heard);
+        }
         let request = match heard {
             Heard::Line(line) => rpc::parse(&line),
             Heard::TooLong => {
@@ -132,7 +137,8 @@ impl Supervisor {
             Call::Services => self.reply(peer, id, json!(self.infos())),
             Call::Status => self.reply(peer, id, json!(self.status())),
             Call::Metrics => self.reply(peer, id, json!(self.metrics())),
-            Call::Logs(query) => self.answer_logs(peer, id, &query),
+            Call::Logs(query) => self.answer_logs(peer, id, query),
+            Call::Unfollow => self.unfollow(peer, id),
             Call::Start(name) => self.command(peer, id, &name, Event::Start),
             Call::Stop(name) => self.command(peer, id, &name, Event::Stop),
             Call::Restart(name) => self.command(peer, id, &name, Event::Restart),
@@ -147,13 +153,13 @@ impl Supervisor {
         }
     }
 
-    fn reply(&mut self, peer: Peer, id: Option<Value>, result: Value) {
+    pub(super) fn reply(&mut self, peer: Peer, id: Option<Value>, result: Value) {
         if let Some(id) = id {
             self.tell(peer, rpc::answer(&id, result));
         }
     }
 
-    fn refuse(&mut self, peer: Peer, id: Option<Value>, code: i32, message: String) {
+    pub(super) fn refuse(&mut self, peer: Peer, id: Option<Value>, code: i32, message: String) {
         if let Some(id) = id {
             self.tell(peer, rpc::refuse(&Refusal { id, code, message }));
         }
@@ -167,22 +173,7 @@ impl Supervisor {
         services.into_iter().map(Service::info).collect()
     }
 
-    fn answer_logs(&mut self, peer: Peer, id: Option<Value>, query: &LogQuery) {
-        let is_known = |name: &Name| self.number_of(name).is_some() || self.own_name.as_ref() == Some(name);
-        if let Some(name) = query.name.as_ref().filter(|name| !is_known(name)) {
-            let message = self.unknown(name);
-            return self.refuse(peer, id, code::INVALID_PARAMS, message);
-        }
-        let lines = json!(self.log.last(query));
-        self.reply(peer, id, lines);
-        if query.follow
-            && let Some(connection) = self.connection(peer)
-        {
-            connection.follows = query.name.clone().map_or(Follows::Everything, Follows::One);
-        }
-    }
-
-    fn unknown(&self, name: &Name) -> String {
+    pub(super) fn unknown(&self, name: &Name) -> String {
         rpc::unknown("service", name.as_str(), self.services.values().map(|service| service.name().as_str()))
     }
 
@@ -227,42 +218,36 @@ impl Supervisor {
         }
     }
 
-    fn tell(&mut self, peer: Peer, text: String) {
-        if let Some(Err(lost)) = self.connection(peer).map(|connection| connection.send(text, None)) {
+    pub(super) fn tell(&mut self, peer: Peer, text: String) {
+        self.tell_with(peer, text, Vec::new());
+    }
+
+    /// The same with descriptors attached.
+    pub(super) fn tell_with(&mut self, peer: Peer, text: String, attached: Vec<OwnedFd>) {
+        if let Some(Err(lost)) = self.connection(peer).map(|connection| connection.send(text, attached)) {
             self.lose(peer, &lost);
         }
     }
 
     /// Tells every service with a control channel.
     pub(super) fn tell_gateways(&mut self, text: &str) {
-        for number in self.numbers(|service| service.channel.is_some()) {
+        for number in self.numbers(Service::is_gateway) {
             self.tell(Peer::Service(number), text.to_owned());
         }
     }
 
-    /// Tells those who follow the log of `name`.
-    pub(super) fn tell_followers(&mut self, name: &Name, text: &str) {
-        let follows = |connection: &Connection| match &connection.follows {
-            Follows::Nothing => false,
-            Follows::Everything => true,
-            Follows::One(one) => one == name,
-        };
-        let clients =
-            self.clients.iter().filter(|(_, client)| follows(client)).map(|(number, _)| Peer::Client(*number));
-        let channels = self.numbers(|service| service.channel.as_ref().is_some_and(follows)).into_iter();
-        let peers: Vec<Peer> = clients.chain(channels.map(Peer::Service)).collect();
-        peers.into_iter().for_each(|peer| self.tell(peer, text.to_owned()));
-    }
-
     /// Tells the services with a control channel of a new Arc.
     pub(super) fn introduce_arc(&mut self, arc: u32) {
-        for gateway in self.numbers(|service| service.channel.is_some()) {
+        for gateway in self.numbers(Service::is_gateway) {
             self.introduce_to(gateway, arc);
         }
     }
 
     /// Tells a service with a control channel, just started, of all Arcs.
     pub(super) fn introduce_arcs(&mut self, gateway: u32) {
+        if !self.services.get(&gateway).is_some_and(Service::is_gateway) {
+            return;
+        }
         for arc in self.numbers(Service::is_arc) {
             self.introduce_to(gateway, arc);
         }
@@ -274,12 +259,7 @@ impl Supervisor {
         let text = rpc::notification(control::ARC_ADDED, service.added(&self.layout));
         let name = service.name().clone();
         match listener.as_fd().try_clone_to_owned() {
-            Ok(copy) => {
-                let channel = self.services.get_mut(&gateway).and_then(|service| service.channel.as_mut());
-                if let Some(Err(lost)) = channel.map(|channel| channel.send(text, Some(copy))) {
-                    self.lose(Peer::Service(gateway), &lost);
-                }
-            }
+            Ok(copy) => self.tell_with(Peer::Service(gateway), text, vec![copy]),
             Err(error) => self.say(&format!("{name}: its caller socket cannot be handed to the gateway: {error}")),
         }
     }
@@ -294,6 +274,7 @@ impl Supervisor {
 
     fn drop_peer(&mut self, peer: Peer) {
         self.pending.retain(|pending| pending.peer != peer);
+        self.forget_queries(peer);
         match peer {
             Peer::Client(number) => {
                 self.clients.remove(&number).inspect(|connection| self.poll.remove(connection));
@@ -314,7 +295,7 @@ impl Supervisor {
         let channels = self.numbers(|service| service.channel.is_some()).into_iter().map(Peer::Service);
         let peers: Vec<Peer> = clients.chain(channels).collect();
         for peer in peers {
-            let is_awaited = self.pending.iter().any(|pending| pending.peer == peer);
+            let is_awaited = self.awaits_logs(peer) || self.pending.iter().any(|pending| pending.peer == peer);
             let Some(connection) = self.connection(peer) else { continue };
             if connection.is_finished && connection.is_idle() && !is_awaited {
                 self.drop_peer(peer);

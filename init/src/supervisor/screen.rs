@@ -39,7 +39,7 @@ impl Supervisor {
         if !self.problems.is_empty() {
             screen.lines.push(("settings", "not all of them are sound, see above".to_owned()));
         }
-        screen.lines.push(("services", services(&infos, seconds_since_boot())));
+        screen.lines.push(("services", services(&infos, self.ready_seconds.unwrap_or_default())));
         screen.lines.extend(failures(&infos).map(|failure| ("", failure)));
         screen.lines.push(("claim", self.claim()));
         sys::write_screens(&screen.to_string());
@@ -75,6 +75,8 @@ impl Supervisor {
             host_name: appliance.map(|_| self.config.host_name().to_string()),
             ready: self.stage == Stage::Up,
             uptime_seconds: seconds_since_boot(),
+            kernel_seconds: appliance.and_then(|appliance| appliance.started),
+            ready_seconds: self.ready_seconds,
             slot: appliance.and_then(|appliance| appliance.slot()),
             data: appliance.map(|appliance| appliance.describe_data()),
             network: appliance.map(|_| self.network()),

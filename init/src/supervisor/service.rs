@@ -1,16 +1,15 @@
 //! One service as the supervisor holds it: its manifest, its life, its sockets and its process.
 
-use std::io::{self, PipeReader, PipeWriter};
-use std::os::fd::AsFd;
+use std::io;
 use std::os::unix::net::{UnixDatagram, UnixListener};
 use std::path::Path;
 
 use spec::control::{ArcAdded, ServiceInfo, ServiceState};
 use spec::{Name, Transport, paths};
 
+use super::stream::Stream;
 use crate::connection::Connection;
 use crate::layout::Layout;
-use crate::log::Lines;
 use crate::machine::{Machine, Rules};
 use crate::manifests::Candidate;
 use crate::sys::{self, Child, Exit, Group, Groups};
@@ -36,7 +35,7 @@ pub(super) struct Service {
     pub(super) is_misordered: bool,
     /// What it last reported.
     pub(super) status: Option<String>,
-    pub(super) lines: Lines,
+    /// What its process wrote last, as far as init has read it in the place of `logd`.
     pub(super) last_line: Option<String>,
 }
 
@@ -51,9 +50,7 @@ pub(super) struct Ends {
     /// Where it says that it is ready.
     pub(super) notify: UnixDatagram,
     /// What it writes.
-    pub(super) output: PipeReader,
-    /// The same pipe's other end: kept, so that it never ends.
-    pub(super) writer: PipeWriter,
+    pub(super) stream: Stream,
 }
 
 /// The process of a service.
@@ -81,7 +78,6 @@ impl Service {
             is_leaving: false,
             is_misordered: false,
             status: None,
-            lines: Lines::default(),
             last_line: None,
         }
     }
@@ -97,6 +93,21 @@ impl Service {
     /// Whether the gateway is told of it.
     pub(super) fn is_arc(&self) -> bool {
         self.candidate.manifest.transport != Transport::None && self.ends.is_ok() && !self.is_leaving
+    }
+
+    /// Whether it is the one that is told of Arcs and of services.
+    pub(super) fn is_gateway(&self) -> bool {
+        self.channel.is_some() && self.candidate.manifest.control
+    }
+
+    /// Whether it is that one, and answers.
+    pub(super) fn is_running_gateway(&self) -> bool {
+        self.is_gateway() && self.state() == ServiceState::Running
+    }
+
+    /// Whether it keeps what services write.
+    pub(super) fn is_log_keeper(&self) -> bool {
+        self.candidate.manifest.logs && !self.is_leaving
     }
 
     /// The process that has not ended yet.
@@ -140,19 +151,12 @@ impl Ends {
         };
         let is_arc = manifest.transport != Transport::None;
         let notify = layout.notify_socket(name);
-        let pipe = || -> io::Result<(PipeReader, PipeWriter)> {
-            let (output, writer) = io::pipe()?;
-            sys::set_blocking(output.as_fd(), false)?;
-            Ok((output, writer))
-        };
-        let (output, writer) = pipe().map_err(|error| format!("cannot make a pipe: {error}"))?;
         Ok(Self {
             arc: listen(is_arc, &paths::arc_socket(&layout.run, name))?,
             caller: listen(is_arc, &paths::caller_socket(&layout.run, name))?,
             gateway: listen(manifest.control, &paths::gateway_socket(&layout.run))?,
             notify: sys::bind_datagram(&notify).map_err(|error| refused(&notify, &error))?,
-            output,
-            writer,
+            stream: Stream::make().map_err(|error| format!("cannot make a pipe: {error}"))?,
         })
     }
 }

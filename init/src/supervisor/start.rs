@@ -11,7 +11,7 @@ use spec::paths;
 
 use super::Supervisor;
 use super::service::{Ends, Process, Service};
-use crate::connection::Connection;
+use crate::connection::{Connection, LONGEST_ANSWER, LONGEST_LINE};
 use crate::layout::{Layout, create_folder, write_private};
 use crate::listeners::Listeners;
 use crate::machine::Event;
@@ -60,6 +60,9 @@ impl Supervisor {
         match self.carry_out(number) {
             Ok(()) => {
                 self.introduce_arcs(number);
+                if self.services.get(&number).is_some_and(Service::is_log_keeper) {
+                    self.introduce_streams(number);
+                }
                 Event::Spawned
             }
             Err(failure) => Event::SpawnFailed { reason: failure.to_string(), for_good: failure.is_for_good() },
@@ -78,7 +81,9 @@ impl Supervisor {
         let plan = plan(&service.candidate.manifest, &surroundings);
         check_program(&plan.program)?;
         prepare_folders(&plan)?;
-        let ends = service.ends.as_ref().map_err(|_| Failure::NoSocket)?;
+        let ends = service.ends.as_mut().map_err(|_| Failure::NoSocket)?;
+        ends.stream.begin();
+        let ends = &*ends;
         let channel = match plan.descriptors.iter().any(|(_, handed)| *handed == Handed::ControlChannel) {
             true => Some(sys::pair().map_err(Failure::Channel)?),
             false => None,
@@ -96,12 +101,13 @@ impl Supervisor {
                 Some(connection) => Input::Connection(connection.as_fd()),
                 None => Input::Nothing(self.null.as_fd()),
             },
-            output: ends.writer.as_fd(),
+            output: ends.stream.writer.as_fd(),
             group: entrance.as_ref().map(AsFd::as_fd),
             open_files: plan.limits.open_files,
         };
         let child = sys::launch(&launch).map_err(|source| Failure::Launch { program: plan.program.clone(), source })?;
-        let ours = channel.map(|(ours, _)| Connection::new(ours));
+        let longest = if service.is_log_keeper() { LONGEST_ANSWER } else { LONGEST_LINE };
+        let ours = channel.map(|(ours, _)| Connection::new(ours, longest));
         self.took_off(number, child, ours);
         Ok(())
     }

@@ -1,15 +1,18 @@
 //! Sockets: made, handed out, mended.
 
 use std::fs::{self, Permissions};
-use std::io::{self, IoSlice};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::io::{self, IoSlice, IoSliceMut};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::path::Path;
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::socket::{ControlMessage, MsgFlags, UnixAddr, recv, sendmsg};
+use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, UnixAddr, recv, recvmsg, sendmsg};
+
+/// How many descriptors come with one message at the most.
+const MOST_ATTACHED: usize = 4;
 
 /// A listening socket at `path`, for its owner alone (0600), in the place of what lies there.
 pub(crate) fn bind_unix(path: &Path) -> io::Result<UnixListener> {
@@ -56,9 +59,9 @@ pub(crate) fn pair() -> io::Result<(UnixStream, OwnedFd)> {
     Ok((ours, theirs.into()))
 }
 
-/// Sends as much of `bytes` as fits, and with its first byte the descriptor `attached` (unix(7), `SCM_RIGHTS`).
-pub(crate) fn send(socket: &UnixStream, bytes: &[u8], attached: Option<BorrowedFd<'_>>) -> io::Result<usize> {
-    let descriptors: Vec<i32> = attached.iter().map(AsRawFd::as_raw_fd).collect();
+/// Sends as much of `bytes` as fits, and with its first byte the descriptors `attached` (unix(7), `SCM_RIGHTS`).
+pub(crate) fn send(socket: &UnixStream, bytes: &[u8], attached: &[OwnedFd]) -> io::Result<usize> {
+    let descriptors: Vec<RawFd> = attached.iter().map(AsRawFd::as_raw_fd).collect();
     let rights = [ControlMessage::ScmRights(&descriptors)];
     let control = if descriptors.is_empty() { &[] } else { &rights[..] };
     let flags = MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT;
@@ -68,6 +71,26 @@ pub(crate) fn send(socket: &UnixStream, bytes: &[u8], attached: Option<BorrowedF
 /// Reads what is there, without waiting.
 pub(crate) fn receive(socket: impl AsFd, buffer: &mut [u8]) -> io::Result<usize> {
     Ok(recv(socket.as_fd().as_raw_fd(), buffer, MsgFlags::MSG_DONTWAIT)?)
+}
+
+/// The same, and adds the descriptors that came with it.
+pub(crate) fn receive_attached(
+    socket: &UnixStream,
+    buffer: &mut [u8],
+    attached: &mut impl Extend<OwnedFd>,
+) -> io::Result<usize> {
+    let mut space = nix::cmsg_space!([RawFd; MOST_ATTACHED]);
+    let mut parts = [IoSliceMut::new(buffer)];
+    let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_CMSG_CLOEXEC;
+    let message = recvmsg::<UnixAddr>(socket.as_raw_fd(), &mut parts, Some(&mut space), flags)?;
+    for part in message.cmsgs()? {
+        if let ControlMessageOwned::ScmRights(numbers) = part {
+            #[expect(unsafe_code, reason = "nix hands received descriptors over as numbers")]
+            // SAFETY: the kernel has just opened each of them for this process, and nobody else knows the numbers.
+            attached.extend(numbers.into_iter().map(|number| unsafe { OwnedFd::from_raw_fd(number) }));
+        }
+    }
+    Ok(message.bytes)
 }
 
 #[cfg(test)]
@@ -96,5 +119,17 @@ mod tests {
             .shutdown(Shutdown::Both)
             .expect("shut down");
         assert!(is_broken(&listener));
+    }
+    #[test]
+    fn descriptors_travel_with_a_message() {
+        let (ours, theirs) = UnixStream::pair().expect("a pair");
+        let (reader, writer) = io::pipe().expect("a pipe");
+        let attached = [OwnedFd::from(reader), OwnedFd::from(writer)];
+        assert_eq!(send(&ours, b"two", &attached).expect("sent"), 3);
+        let (mut buffer, mut received) = ([0; 16], Vec::new());
+        assert_eq!(receive_attached(&theirs, &mut buffer, &mut received).expect("received"), 3);
+        assert_eq!(received.len(), 2);
+        let later = receive_attached(&theirs, &mut buffer, &mut received).expect_err("nothing more");
+        assert_eq!(later.kind(), io::ErrorKind::WouldBlock);
     }
 }

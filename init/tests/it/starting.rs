@@ -49,7 +49,7 @@ fn services_start_in_order_and_each_waits_until_the_one_before_is_ready() {
         .iter()
         .map(|service| format!("{} {}", service["name"].as_str().expect("a name"), service["state"]))
         .collect();
-    let expected = ["gateway", "a", "lazy", "b", "c"].map(|name| format!("{name} \"running\""));
+    let expected = ["logd", "gateway", "a", "lazy", "b", "c"].map(|name| format!("{name} \"running\""));
     assert_eq!(listed, expected, "in start order");
 }
 
@@ -68,7 +68,7 @@ fn init_says_that_it_is_ready_to_whoever_started_it() {
     assert_eq!(&buffer[..count], b"READY=1");
     let line = system.log().until("init", "up in");
     let (_, rest) = line.split_once(" s: ").expect("a time");
-    assert_eq!(rest, "gateway, kv · at the first call: files");
+    assert_eq!(rest, "logd, gateway, kv · at the first call: files");
 }
 
 #[test]

@@ -33,6 +33,7 @@ impl Setup {
         let own = PathBuf::from(env!("CARGO_BIN_EXE_init"));
         let fixture = own.parent().expect("a folder").join("examples/fixture");
         symlink(fixture, setup.path("bin/fixture")).expect("linked");
+        symlink(own, setup.path("bin/init")).expect("linked");
         setup.gateway("ready control");
         setup
     }

@@ -2,10 +2,15 @@
 //!
 //! A disk holds two systems, the slots A and B: while one runs, the other can be written. Each has a root partition, an
 //! erofs image followed by the hash tree of dm-verity. The hash over that tree stands on the kernel's command line, in
-//! what is loaded and signed as a whole; so the root is what was built, or it is not mounted.
+//! what is loaded and signed as a whole; so the root is what was built, or it is not mounted. Which slot is started is
+//! written down in one sector ([`BootState`]).
+
+mod state;
 
 use std::fmt;
 use std::str::FromStr;
+
+pub use state::{BACKUP_OFFSET, BootState, SECTOR, STATE_OFFSET, STATE_PARTITION, Standing, TRIES};
 
 use crate::values::InvalidValue;
 
@@ -43,6 +48,15 @@ impl Slot {
         match self {
             Self::A => 'a',
             Self::B => 'b',
+        }
+    }
+
+    /// The other one.
+    #[must_use]
+    pub fn other(self) -> Self {
+        match self {
+            Self::A => Self::B,
+            Self::B => Self::A,
         }
     }
 

@@ -1,0 +1,75 @@
+//! What the image costs: budgets that a change has to keep, and the figures behind them.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+
+use crate::machine::{Machine, built};
+
+const MIB: f64 = 1048576.0;
+/// From PID 1 until all is up, as a share of what the kernel takes before.
+const MOST_OF_THE_KERNELS_TIME: f64 = 0.15;
+/// What all processes of a machine that is idle take together, in MiB: their proportional set size (proc_pid_smaps(5)).
+const MOST_MEMORY: f64 = 32.0;
+/// What is sent and flashed, packed, in MB.
+const MOST_PACKED: f64 = 40.0;
+/// So many boots are measured.
+const BOOTS: usize = 5;
+
+#[test]
+#[ignore = "boots the image: scripts/test boot"]
+fn the_image_keeps_its_budgets() {
+    let machine = Machine::new();
+    let (mut kernel, mut own, mut memory) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..BOOTS {
+        let guest = machine.boot_to_ready("");
+        let status = guest.call_until_answered(&["system.status"]);
+        let seconds = |key: &str| status[key].as_f64().expect("measured");
+        kernel.push(seconds("kernel_seconds"));
+        own.push(seconds("ready_seconds") - seconds("kernel_seconds"));
+        memory = usage(&guest.call_until_answered(&["system.metrics"]));
+        guest.power_off();
+    }
+    let (kernel, own) = (median(kernel), median(own));
+    let (disk, root, init) = (built("disk.img"), built("work/root.img"), built("work/root/usr/bin/init"));
+    let packed = packed_size(&disk) / 1e6;
+    let sum: f64 = memory.iter().map(|(_, mib)| mib).sum();
+    let share = own / kernel;
+    eprintln!("kernel {kernel:.2} s, then all up in {own:.2} s ({:.0} %): medians of {BOOTS}", share * 100.0);
+    memory.iter().for_each(|(name, mib)| eprintln!("{name:<16}{mib:>6.1} MiB"));
+    eprintln!("{:<16}{sum:>6.1} MiB", "in sum");
+    eprintln!("root {:.1} MB, init {:.2} MB, image packed {packed:.1} MB", size(&root) / 1e6, size(&init) / 1e6);
+    let kept = [share <= MOST_OF_THE_KERNELS_TIME, sum <= MOST_MEMORY, packed <= MOST_PACKED];
+    assert_eq!(kept, [true; 3], "time of the kernel's, memory, packed size");
+}
+
+/// What each service takes, in MiB.
+fn usage(metrics: &Value) -> Vec<(String, f64)> {
+    let services = metrics["services"].as_array().expect("a list").iter();
+    let one = |service: &Value| {
+        let name = service["name"].as_str().expect("a name").to_owned();
+        (name, service["memory"].as_f64().expect("bytes") / MIB)
+    };
+    services.map(one).collect()
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+#[expect(clippy::cast_precision_loss, reason = "no file is so large that a byte more or less shows")]
+fn size(file: &Path) -> f64 {
+    fs::metadata(file).expect("an image was built").len() as f64
+}
+
+#[expect(clippy::cast_precision_loss, reason = "no image is so large that a byte more or less shows")]
+fn packed_size(disk: &Path) -> f64 {
+    let mut zstd = Command::new("zstd");
+    zstd.args(["-q", "-9", "-T0", "--stdout"]).arg(disk).stdin(Stdio::null());
+    let output = zstd.output().expect("zstd runs");
+    assert!(output.status.success(), "{}", output.status);
+    output.stdout.len() as f64
+}
