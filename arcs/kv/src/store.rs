@@ -1,6 +1,6 @@
 //! The database: opened, read, changed a batch at a time, and opened anew after the disk has failed.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io;
 use std::ops::Bound;
 use std::path::{Path, PathBuf};
@@ -72,7 +72,7 @@ impl Store {
     pub(crate) fn open(path: &Path) -> Result<Self, StoreError> {
         let folder = path.parent().unwrap_or(Path::new("."));
         let failed = |source| StoreError::Folder { path: folder.to_owned(), source };
-        std::fs::create_dir_all(folder).map_err(failed)?;
+        fs::create_dir_all(folder).map_err(failed)?;
         let store = Self { path: path.to_owned(), database: RwLock::default() };
         store.reopen()?;
         // A new file is there after a power cut only if its folder, and a new folder only if the one above, was written.
@@ -176,16 +176,30 @@ impl Store {
         let mut database = self.database.write().unwrap_or_else(PoisonError::into_inner);
         // The old one holds the file's lock until it is dropped.
         *database = None;
-        let opened =
-            Database::builder().set_cache_size(CACHE_BYTES).create(&self.path).map_err(|error| match error {
-                DatabaseError::DatabaseAlreadyOpen => StoreError::InUse { path: self.path.clone() },
-                error => StoreError::Open { path: self.path.clone(), source: Box::new(error.into()) },
-            })?;
-        make_tables(&opened)
-            .map_err(|source| StoreError::Open { path: self.path.clone(), source: Box::new(source) })?;
+        let path = || self.path.clone();
+        if !self.path.exists() {
+            make(&self.path).map_err(|source| StoreError::Open { path: path(), source: Box::new(source) })?;
+        }
+        let opened = Database::builder().set_cache_size(CACHE_BYTES).create(&self.path);
+        let opened = opened.map_err(|error| match error {
+            DatabaseError::DatabaseAlreadyOpen => StoreError::InUse { path: path() },
+            error => StoreError::Open { path: path(), source: Box::new(error.into()) },
+        })?;
+        make_tables(&opened).map_err(|source| StoreError::Open { path: path(), source: Box::new(source) })?;
         *database = Some(opened);
         Ok(())
     }
+}
+
+/// Makes an empty database under another name and gives it its own when it is whole: a power cut between the first
+/// bytes of a file and its header would leave one that nobody can open.
+fn make(path: &Path) -> Result<(), redb::Error> {
+    let new = path.with_extension("new");
+    match fs::remove_file(&new) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
+        _ => make_tables(&Database::create(&new)?)?,
+    }
+    Ok(fs::rename(&new, path)?)
 }
 
 /// Makes the tables where they are missing, so that every reader finds them.

@@ -181,6 +181,16 @@ fn a_file_that_is_no_database_is_named_and_left_alone() {
 }
 
 #[test]
+fn a_database_that_was_not_whole_when_the_power_went_is_made_anew() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("kv.redb");
+    fs::write(path.with_extension("new"), [0; 4096]).expect("written");
+    let store = Store::open(&path).expect("opens");
+    assert_eq!(store.batches().expect("reads"), 0);
+    assert!(!path.with_extension("new").exists());
+}
+
+#[test]
 fn a_database_that_is_in_use_is_not_opened_twice() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("kv.redb");
