@@ -148,6 +148,8 @@ impl Machine {
         tool(&rustc, &[&form[..], &["-o", &output, &source]].concat());
         self.put(&fs::read(program).expect("compiled"), "/saboteur", "755");
         self.service("saboteur", r#"["/data/saboteur", "serve"]"#);
+        // What debugfs writes is in no quota yet.
+        self.check_data("-fy");
         self
     }
 

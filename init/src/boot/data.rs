@@ -88,12 +88,11 @@ impl Data {
 }
 
 /// Mends what a power cut left (e2fsck(8)): first what can be mended without a doubt, and where that is not enough,
-/// all of it, with the first of the other copies of the superblock. Twice, for where that copy says that the journal is
-/// to be replayed, the first run replays it and gives up on the rest. Answers whether it took that.
+/// all of it, with the first of the other copies of the superblock. Answers whether it took that.
 fn check(device: &str) -> Result<bool, String> {
     /// `e2fsck` ended with nothing left to mend: 0, 1 (mended), 2 (mended, wants a restart if the root was mounted).
     const WELL: [i32; 3] = [0, 1, 2];
-    for how in ["-p", "-fy", "-fy"] {
+    for how in ["-p", "-fy"] {
         let run = Command::new("/usr/sbin/e2fsck").args([how, device]).stdin(Stdio::null()).output();
         let output = run.map_err(|error| format!("e2fsck: {error}"))?;
         if output.status.code().is_some_and(|code| WELL.contains(&code)) {

@@ -51,7 +51,7 @@ impl Recovered {
         /// Ends with nothing left to mend (`init/src/boot/data.rs`).
         const WELL: [i32; 3] = [0, 1, 2];
         let mut said = String::new();
-        for how in ["-p", "-fy", "-fy"] {
+        for how in ["-p", "-fy"] {
             let output = check(how, &data);
             if output.status.code().is_some_and(|code| WELL.contains(&code)) {
                 recovered.by_full_check = how == "-fy";
