@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::architecture::Architecture;
 use crate::http::Url;
 
 /// The task runner of llmbasedos.
@@ -23,9 +24,9 @@ pub(crate) enum Command {
     /// Start the whole system on this machine and let an agent wake up once.
     #[command(override_help = include_str!("dev/help.txt"))]
     Dev(DevOptions),
-    /// Run the tests of the suites unit and e2e, or of one suite.
+    /// Run every test, or those of one suite.
     Test {
-        /// The suite; unit and e2e unless stated.
+        /// The suite; all of them unless stated.
         suite: Option<Suite>,
     },
     /// Build the quick image: a disk that boots in QEMU.
@@ -49,7 +50,7 @@ pub(crate) enum Suite {
     Unit,
     /// `scripts/run --once` with the real model, and the site that it leaves.
     E2e,
-    /// The quick image, built and booted in QEMU: what it keeps, what it survives, what it says.
+    /// The quick images, built and booted in QEMU: what it keeps, what it survives, what it says.
     Boot,
 }
 
@@ -71,7 +72,10 @@ pub(crate) struct DevOptions {
 /// How an image is built.
 #[derive(Debug, Args)]
 pub(crate) struct BuildOptions {
-    /// The folder that it is built in [the checkout's ./build/x86_64].
+    /// The kind of machine that it is for.
+    #[arg(long, value_name = "ARCHITECTURE", default_value = "x86_64")]
+    pub(crate) arch: Architecture,
+    /// The folder that it is built in [the checkout's ./build/<ARCHITECTURE>].
     #[arg(long, value_name = "DIR")]
     pub(crate) output: Option<PathBuf>,
 }
@@ -79,6 +83,9 @@ pub(crate) struct BuildOptions {
 /// How an image is booted.
 #[derive(Debug, Args)]
 pub(crate) struct BootOptions {
+    /// The kind of machine; one of another kind than this is emulated.
+    #[arg(long, value_name = "ARCHITECTURE", default_value = "x86_64")]
+    pub(crate) arch: Architecture,
     /// The memory of the machine, in MiB.
     #[arg(long, value_name = "MIB", default_value_t = 512)]
     pub(crate) memory: u32,
@@ -94,7 +101,7 @@ pub(crate) struct BootOptions {
     /// The model server that it calls, with an OpenAI-compatible /v1: one of this machine or of another.
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:11434")]
     pub(crate) model: Url,
-    /// Boot it as a PC does, through UEFI firmware and the boot loader; that takes longer.
+    /// Boot it as it would boot by itself, through UEFI firmware and the boot loader; that takes longer.
     #[arg(long, conflicts_with = "append")]
     pub(crate) uefi: bool,
     /// What its kernel is told beside what the image says.

@@ -1,5 +1,6 @@
 //! The task runner: developer mode, disk images and the machines that boot them.
 
+mod architecture;
 mod bench;
 mod cache;
 mod cli;

@@ -1,10 +1,11 @@
-//! The programs as they ship: static, small, for this machine's architecture.
+//! The programs as they ship: static and small.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::failure::{Failure, plain};
+use crate::architecture::Architecture;
+use crate::failure::Failure;
 use crate::process;
 use crate::repository::Repository;
 use crate::signals::Signals;
@@ -28,7 +29,7 @@ pub(crate) enum Profile {
 
 /// Builds the programs and prints a table of their sizes in bytes.
 pub(crate) fn run(repository: &Repository, signals: &Signals) -> Result<(), Failure> {
-    let folder = build(Profile::Release, repository, signals)?;
+    let folder = build(Profile::Release, Architecture::HOST, None, repository, signals)?;
     for program in PROGRAMS {
         let path = folder.join(program);
         terminal::result(format_args!("{program:12} {:>12}", size(&path)?));
@@ -36,15 +37,26 @@ pub(crate) fn run(repository: &Repository, signals: &Signals) -> Result<(), Fail
     Ok(())
 }
 
-/// Builds the programs; answers the folder in which they lie.
-pub(crate) fn build(profile: Profile, repository: &Repository, signals: &Signals) -> Result<PathBuf, Failure> {
-    let target = host_triple()?;
+/// Builds the programs, with another compiler than cargo's own if that is stated; answers the folder in which they lie.
+pub(crate) fn build(
+    profile: Profile,
+    architecture: Architecture,
+    compiler: Option<&Path>,
+    repository: &Repository,
+    signals: &Signals,
+) -> Result<PathBuf, Failure> {
+    let target = architecture.target();
     let name = if profile == Profile::Release { "release" } else { "quick" };
     let mut cargo = Command::new("cargo");
     cargo.current_dir(repository.path("")).args(["build", "--locked", "--profile", name, "--target", &target]);
     for program in PROGRAMS {
         cargo.args(["--bin", program]);
     }
+    if let Some(compiler) = compiler {
+        cargo.env("RUSTC", compiler);
+    }
+    let linker = format!("CARGO_TARGET_{}_LINKER", target.replace('-', "_").to_uppercase());
+    cargo.env(linker, architecture.tool("gcc"));
     let status = process::foreground(cargo.env("RUSTFLAGS", RUSTFLAGS), signals)?;
     if !status.success() {
         return Err(Failure::new("the programs could not be built", "see above", "mend that and run this again"));
@@ -55,12 +67,4 @@ pub(crate) fn build(profile: Profile, repository: &Repository, signals: &Signals
 
 fn size(path: &Path) -> Result<u64, Failure> {
     fs::metadata(path).map(|data| data.len()).map_err(|error| Failure::io("find", path, &error))
-}
-
-fn host_triple() -> Result<String, Failure> {
-    let unknown = |why: String| Failure::new("rustc does not say what machine this is", why, "is rustc installed?");
-    let output = Command::new("rustc").arg("-vV").output().map_err(|error| unknown(plain(&error)))?;
-    let text = String::from_utf8_lossy(&output.stdout);
-    let host = text.lines().find_map(|line| line.strip_prefix("host: "));
-    host.map(str::to_owned).ok_or_else(|| unknown("`rustc -vV` names no host".to_owned()))
 }

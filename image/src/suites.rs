@@ -43,6 +43,7 @@ const E2E: &[Stage] = &[(
 /// it is emulated on two cores.
 const BOOT: &[Stage] = &[
     ("image", &["cargo", "image", "build"]),
+    ("aarch64", &["cargo", "image", "build", "--arch", "aarch64"]),
     (
         "boot",
         &[
@@ -67,7 +68,7 @@ pub(crate) fn run(suite: Option<Suite>, repository: &Repository, signals: &Signa
         Some(Suite::Unit) => UNIT.to_vec(),
         Some(Suite::E2e) => E2E.to_vec(),
         Some(Suite::Boot) => BOOT.to_vec(),
-        None => [UNIT, E2E].concat(),
+        None => [UNIT, BOOT, E2E].concat(),
     };
     let mut lines = Vec::new();
     let mut failed = 0;

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use crate::architecture::Architecture;
 use crate::failure::Failure;
 use crate::process::Running;
 use crate::signals::Signals;
@@ -26,19 +27,24 @@ pub(super) enum Acceleration {
     Emulated,
     /// KVM is there, and the kernel did not answer in it.
     EmulatedInSpite,
+    /// It is no machine of this kind.
+    EmulatedStranger,
 }
 
 impl Acceleration {
     /// Finds out by trying `kernel`.
-    pub(super) fn probe(kernel: &Path, signals: &Signals) -> Result<Self, Failure> {
+    pub(super) fn probe(architecture: Architecture, kernel: &Path, signals: &Signals) -> Result<Self, Failure> {
+        if architecture != Architecture::HOST {
+            return Ok(Self::EmulatedStranger);
+        }
         let opened = std::fs::File::options().read(true).write(true).open(KVM);
         if opened.is_err() {
             return Ok(Self::Emulated);
         }
-        let mut qemu = Command::new("qemu-system-x86_64");
-        qemu.args(["-M", "q35", "-m", "256", "-display", "none", "-nodefaults", "-no-reboot", "-serial", "stdio"]);
-        qemu.args(Self::Kvm.arguments()).arg("-kernel").arg(kernel);
-        qemu.args(["-append", "console=ttyS0 quiet panic=-1"]).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut qemu = Self::Kvm.qemu(architecture);
+        qemu.args(["-m", "256", "-display", "none", "-nodefaults", "-no-reboot", "-serial", "stdio"]);
+        let append = format!("console={} quiet panic=-1", architecture.serial());
+        qemu.arg("-kernel").arg(kernel).args(["-append", &append]).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut guest = Running::start(&mut qemu)?;
         let ended = guest.wait_at_most(PATIENCE).is_some();
         signals.check()?;
@@ -50,14 +56,23 @@ impl Acceleration {
         Ok(if said.contains(ANSWER) { Self::Kvm } else { Self::EmulatedInSpite })
     }
 
-    /// How QEMU is told.
-    pub(super) fn arguments(self) -> [&'static str; 4] {
-        match self {
-            Self::Kvm => ["-accel", "kvm", "-cpu", "host"],
+    /// QEMU with a machine of that kind.
+    pub(super) fn qemu(self, architecture: Architecture) -> Command {
+        let machine = match architecture {
+            Architecture::X86_64 => "q35",
+            Architecture::Aarch64 => "virt",
+        };
+        let [accelerator, processor] = match (self, architecture) {
+            (Self::Kvm, _) => ["kvm", "host"],
             // Without cx16: QEMU 7.2 emulates cmpxchg16b wrongly now and then, and the kernel panics in its allocator. On
             // threads of their own, emulated processors now and then run code that another has just changed (int3).
-            Self::Emulated | Self::EmulatedInSpite => ["-accel", "tcg,thread=single", "-cpu", "max,cx16=off"],
-        }
+            (_, Architecture::X86_64) => ["tcg,thread=single", "max,cx16=off"],
+            // That of the Raspberry Pi 4: newer ones sign their pointers, which takes long to emulate.
+            (_, Architecture::Aarch64) => ["tcg,thread=single", "cortex-a72"],
+        };
+        let mut qemu = Command::new(format!("qemu-system-{architecture}"));
+        qemu.args(["-M", machine, "-accel", accelerator, "-cpu", processor]);
+        qemu
     }
 
     /// In words.
@@ -65,6 +80,7 @@ impl Acceleration {
         match self {
             Self::Kvm => "KVM: on this machine's own processor",
             Self::Emulated => "emulated: there is no KVM here, so everything takes longer",
+            Self::EmulatedStranger => "emulated: this machine is of another kind, so everything takes longer",
             Self::EmulatedInSpite => "emulated: /dev/kvm is there, but a kernel did not answer in it",
         }
     }

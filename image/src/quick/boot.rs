@@ -58,7 +58,7 @@ impl Guest<'_> {
         let token_file = self.folder.join("token");
         let token = token(&token_file)?;
         self.write_settings(&disk, &token, signals)?;
-        let acceleration = Acceleration::probe(&self.image.kernel, signals)?;
+        let acceleration = Acceleration::probe(self.image.architecture, &self.image.kernel, signals)?;
         say(format_args!("machine  {}", acceleration.describe()));
         let url = format!("ws://{}/ws", self.listen);
         say(format_args!("gateway  {url}"));
@@ -144,9 +144,8 @@ impl Guest<'_> {
         let memory = self.memory.to_string();
         let drive = format!("if=none,id=disk,format=raw,file={}", disk.display());
         let network = format!("user,id=net,{gateway},{sites}");
-        let mut qemu = Command::new("qemu-system-x86_64");
-        qemu.args(["-M", "q35", "-smp", "2", "-m", &memory]).args(acceleration.arguments());
-        qemu.args(["-display", "none", "-nodefaults", "-serial", "stdio"]);
+        let mut qemu = acceleration.qemu(self.image.architecture);
+        qemu.args(["-smp", "2", "-m", &memory, "-display", "none", "-nodefaults", "-serial", "stdio"]);
         if self.uefi {
             self.start_by_firmware(&mut qemu)?;
         } else {
@@ -159,8 +158,9 @@ impl Guest<'_> {
     }
 
     fn start_by_qemu(&self, qemu: &mut Command) {
-        // Emulated on a busy machine, the timer may be too late for the check that the kernel makes of it.
-        let append = format!("console=ttyS0 no_timer_check {} {}", self.image.command_line, self.append);
+        // Emulated on a busy machine, a PC's timer may be too late for the check that the kernel makes of it.
+        let serial = self.image.architecture.serial();
+        let append = format!("console={serial} no_timer_check {} {}", self.image.command_line, self.append);
         qemu.arg("-no-reboot").arg("-kernel").arg(&self.image.kernel).arg("-initrd").arg(&self.image.initramfs);
         qemu.args(["-append", append.trim()]);
     }

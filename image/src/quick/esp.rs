@@ -4,12 +4,11 @@
 use std::path::PathBuf;
 
 use super::{Tools, text, write};
+use crate::architecture::Architecture;
 use crate::failure::Failure;
 
 /// The name of the partition.
 pub(super) const PARTITION: &str = "esp";
-/// Where firmware looks for a program (UEFI specification 2.10, section 3.5.1.1).
-const PROGRAM: &str = "EFI/BOOT/BOOTX64.EFI";
 /// GRUB's prefix. One that lies on no device of its own leaves GRUB the partition that it came from as its root.
 const PREFIX: &str = "/EFI/BOOT";
 /// What the loader does.
@@ -40,17 +39,23 @@ const MODULES: [&str; 15] = [
 pub(super) struct Grub {
     /// `grub-common`, with what makes an image.
     pub(super) tools: PathBuf,
-    /// `grub-efi-amd64-bin`, with the modules.
+    /// `grub-efi-amd64-bin` or `grub-efi-arm64-bin`, with the modules.
     pub(super) modules: PathBuf,
 }
 
 /// Makes the partition.
-pub(super) fn make(tools: &Tools<'_>, grub: &Grub) -> Result<PathBuf, Failure> {
-    let loader = loader(tools, grub)?;
-    tools.fat(PARTITION, &["-n", "ESP"], &[(&loader, PROGRAM)])
+pub(super) fn make(tools: &Tools<'_>, architecture: Architecture, grub: &Grub) -> Result<PathBuf, Failure> {
+    let kind = match architecture {
+        Architecture::X86_64 => "x86_64-efi",
+        Architecture::Aarch64 => "arm64-efi",
+    };
+    let loader = loader(tools, kind, grub)?;
+    // Where firmware looks for a program (UEFI specification 2.10, section 3.5.1.1).
+    let program = format!("EFI/BOOT/BOOT{}.EFI", architecture.efi().to_uppercase());
+    tools.fat(PARTITION, &["-n", "ESP"], &[(&loader, &program)])
 }
 
-fn loader(tools: &Tools<'_>, grub: &Grub) -> Result<PathBuf, Failure> {
+fn loader(tools: &Tools<'_>, kind: &str, grub: &Grub) -> Result<PathBuf, Failure> {
     let work = |name: &str| tools.work.join(name);
     let (beginning, memdisk, loader) = (work("grub-beginning.cfg"), work("grub.tar"), work("grub.efi"));
     write(&work("grub.cfg"), CONFIGURATION)?;
@@ -60,9 +65,9 @@ fn loader(tools: &Tools<'_>, grub: &Grub) -> Result<PathBuf, Failure> {
     tools.run("tar", &[&owner[..], &from[..]].concat())?;
     let program = |name: &str| text(&grub.tools.join("usr/bin").join(name));
     tools.run(&program("grub-script-check"), &[&text(&work("grub.cfg"))])?;
-    let modules = text(&grub.modules.join("usr/lib/grub/x86_64-efi"));
+    let modules = text(&grub.modules.join("usr/lib/grub").join(kind));
     let (memdisk, beginning, output) = (text(&memdisk), text(&beginning), text(&loader));
-    let wanted = ["-O", "x86_64-efi", "-d", &modules, "-m", &memdisk, "-c", &beginning, "-o", &output, "-p", PREFIX];
+    let wanted = ["-O", kind, "-d", &modules, "-m", &memdisk, "-c", &beginning, "-o", &output, "-p", PREFIX];
     tools.run(&program("grub-mkimage"), &[&wanted[..], &MODULES[..]].concat())?;
     Ok(loader)
 }

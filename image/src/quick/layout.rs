@@ -43,8 +43,9 @@ pub(crate) fn partitions() -> Vec<Partition> {
     vec![
         Partition { name: esp::PARTITION, kind: EFI, size: 8 * MIB },
         linux(STATE_PARTITION, 1),
-        linux(Slot::A.boot_partition(), 32),
-        linux(Slot::B.boot_partition(), 32),
+        // The kernel of a 64-bit ARM is not packed.
+        linux(Slot::A.boot_partition(), 64),
+        linux(Slot::B.boot_partition(), 64),
         linux(Slot::A.root_partition(), 512),
         linux(Slot::B.root_partition(), 512),
         Partition { name: CONFIG_PARTITION, kind: gpt::partition_types::BASIC, size: 16 * MIB },

@@ -4,10 +4,10 @@
 //! | path in the output folder | what |
 //! | --- | --- |
 //! | `disk.img` | the disk, sparse |
-//! | `vmlinux` | the kernel, unpacked: QEMU starts it without a boot loader |
+//! | `vmlinux` | the kernel as QEMU starts it without a boot loader |
 //! | `initramfs.cpio.zst` | the first stage |
 //! | `command-line` | what the kernel is told |
-//! | `firmware.fd`, `variables.fd` | the firmware of a PC for QEMU, and what it keeps from one start to the next |
+//! | `firmware.fd`, `variables.fd` | UEFI firmware for QEMU, and what it keeps from one start to the next |
 //! | `work/` | the parts that the disk is made of, by the names of their partitions |
 //!
 //! The disk is one for a first boot: only slot A is filled, because a second copy of the same system would double what is
@@ -15,6 +15,7 @@
 
 mod acceleration;
 mod boot;
+mod compiler;
 mod esp;
 mod file_systems;
 mod initramfs;
@@ -33,6 +34,7 @@ use std::process::Command;
 
 use spec::boot::{BootState, CONFIG_PARTITION, DATA_PARTITION, RootImage, STATE_PARTITION, Slot};
 
+use crate::architecture::Architecture;
 use crate::cache::{Cache, make_folder, remove_folder};
 use crate::cli::{BootOptions, BuildOptions};
 use crate::failure::{Failure, plain};
@@ -43,11 +45,12 @@ use crate::signals::Signals;
 use crate::terminal::{Terminal, say};
 use layout::Place;
 use modules::Modules;
-use packages::{Archive, Packages};
+use packages::Packages;
 
 /// What a built image is made of.
 #[derive(Debug)]
 pub(crate) struct Image {
+    pub(crate) architecture: Architecture,
     pub(crate) disk: PathBuf,
     /// What lies on its partitions that no machine changes, by their names.
     pub(crate) system: Vec<(&'static str, PathBuf)>,
@@ -55,7 +58,7 @@ pub(crate) struct Image {
     pub(crate) initramfs: PathBuf,
     /// What the kernel is told, beside what a way of booting adds.
     pub(crate) command_line: String,
-    /// The firmware of a PC.
+    /// UEFI firmware.
     pub(crate) firmware: PathBuf,
     /// What a firmware that has never run keeps.
     pub(crate) variables: PathBuf,
@@ -63,20 +66,24 @@ pub(crate) struct Image {
 
 /// Builds the image and, where that is wanted, boots it.
 pub(crate) fn run(options: &ImageOptions, repository: &Repository, signals: &Signals) -> Result<(), Failure> {
-    let folder = match options {
-        ImageOptions::Build(BuildOptions { output: Some(folder) }) => std::path::absolute(folder).ok(),
-        _ => None,
+    let (architecture, output) = match options {
+        ImageOptions::Build(BuildOptions { arch, output }) => (*arch, output.as_deref()),
+        ImageOptions::Boot(options) => (options.arch, None),
     };
-    let folder = folder.unwrap_or_else(|| repository.path("build/x86_64"));
+    let folder = output.and_then(|folder| std::path::absolute(folder).ok());
+    let folder = folder.unwrap_or_else(|| repository.path("build").join(architecture.name()));
     make_folder(&folder)?;
     repository.link_programs()?;
-    let terminal = Terminal::new(format!("llmbasedos {} · quick image · x86_64", env!("CARGO_PKG_VERSION")));
-    let image = build(&folder, repository, &terminal, signals)?;
+    let terminal = Terminal::new(format!("llmbasedos {} · quick image · {architecture}", env!("CARGO_PKG_VERSION")));
+    let image = build(architecture, &folder, repository, &terminal, signals)?;
     let size = format!("{:.0} MB", megabytes(&image.disk)?);
     match options {
         ImageOptions::Build(_) => {
             say(format_args!("\nimage    {}   {size}", short(&image.disk)));
-            say("next     scripts/run --qemu");
+            match architecture {
+                Architecture::X86_64 => say("next     scripts/run --qemu"),
+                other => say(format_args!("next     scripts/run --qemu --arch {other}")),
+            }
             Ok(())
         }
         ImageOptions::Boot(options) => boot::Guest {
@@ -103,8 +110,9 @@ pub(crate) enum ImageOptions<'o> {
     Boot(&'o BootOptions),
 }
 
-/// Builds the image for x86_64 in `folder`.
+/// Builds the image in `folder`.
 pub(crate) fn build(
+    architecture: Architecture,
     folder: &Path,
     repository: &Repository,
     terminal: &Terminal,
@@ -113,17 +121,20 @@ pub(crate) fn build(
     let work = folder.join("work");
     remove_folder(&work)?;
     make_folder(&work)?;
-    let stage = terminal.stage("programs", "static, x86_64", "building");
-    let programs = release::build(release::Profile::Quick, repository, signals)?;
-    stage.finish("ready");
-
     let stage = terminal.stage("packages", "kernel, boot loader, firmware, e2fsck", "fetching");
     let cache = Cache::find()?;
-    let _lock = cache.lock(signals, || stage.doing("waiting for another that fetches"))?;
+    let lock = cache.lock(signals, || stage.doing("waiting for another that fetches"))?;
     let epoch = epoch(repository, signals)?;
-    let archive = Archive::open(&cache, &(epoch / 86_400).to_string(), signals)?;
-    let packages = Packages::unpack(&archive)?;
+    let day = (epoch / 86_400).to_string();
+    let packages = Packages::unpack(&cache, architecture, &day, signals)?;
+    let compiler = compiler::find(architecture, &cache, &day, signals)?;
+    drop(lock);
     stage.finish(&format!("ready · Linux {}", packages.release));
+
+    let stage = terminal.stage("programs", &format!("static, {architecture}"), "building");
+    let profile = release::Profile::Quick;
+    let programs = release::build(profile, architecture, compiler.as_deref(), repository, signals)?;
+    stage.finish("ready");
 
     let stage = terminal.stage("root", "erofs with its hash tree", "making");
     let modules = Modules::read(&packages.kernel, &packages.release, signals)?;
@@ -137,17 +148,17 @@ pub(crate) fn build(
 
     let stage = terminal.stage("kernel", "with its initramfs", "packing");
     let (vmlinux, packed) = (folder.join("vmlinux"), packages.kernel_file());
-    kernel::unpack(&packed, &vmlinux, signals)?;
+    kernel::unpack(architecture, &packed, &vmlinux, signals)?;
     let initramfs = tools.initramfs(&programs.join("init"), &first, folder)?;
     let line = |slot: Slot| command_line(RootImage { slot, ..verified });
     write(&folder.join("command-line"), &format!("{}\n", line(Slot::A)))?;
-    let kernel = uki::Kernel { stub: &packages.stub(), kernel: &packed, initramfs: &initramfs };
+    let kernel = uki::Kernel { architecture, stub: &packages.stub(), kernel: &packed, initramfs: &initramfs };
     let boot = kernel.partition(&tools, Slot::A, &line(Slot::A))?;
     kernel.partition(&tools, Slot::B, &line(Slot::B))?;
     stage.finish(&format!("{:.1} MB", megabytes(&initramfs)?));
 
     let stage = terminal.stage("disk", "partitions and file systems", "putting together");
-    let esp = esp::make(&tools, &packages.grub)?;
+    let esp = esp::make(&tools, architecture, &packages.grub)?;
     let (boot_a, root_a) = (Slot::A.boot_partition(), Slot::A.root_partition());
     let system = vec![(esp::PARTITION, esp), (boot_a, boot), (root_a, root)];
     let own = [
@@ -163,7 +174,7 @@ pub(crate) fn build(
     let (firmware, variables) = packages.copy_firmware(folder)?;
     stage.finish("ready");
     let command_line = line(Slot::A);
-    Ok(Image { disk, system, kernel: vmlinux, initramfs, command_line, firmware, variables })
+    Ok(Image { architecture, disk, system, kernel: vmlinux, initramfs, command_line, firmware, variables })
 }
 
 /// What a kernel is told, beside where its messages go.

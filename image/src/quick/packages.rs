@@ -4,11 +4,13 @@
 //! The kernel is of the first version since 6.12 that the archive has, in its stable part or its backports: that one
 //! knows Landlock's fifth ABI and the watchdog that QEMU has.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::esp::Grub;
+use crate::architecture::Architecture;
 use crate::cache::{Cache, make_folder, publish, remove_folder};
 use crate::failure::{Failure, plain};
 use crate::process;
@@ -27,6 +29,8 @@ Dir::State::Lists "@/lists";
 Dir::Cache "@/cache";
 APT::Get::List-Cleanup "false";
 APT::Sandbox::User "";
+APT::Architecture "%";
+APT::Architectures { "%"; };
 Acquire::Languages "none";
 "#;
 
@@ -38,18 +42,31 @@ pub(super) struct Packages {
     pub(super) release: String,
     pub(super) e2fsck: PathBuf,
     pub(super) grub: Grub,
+    architecture: Architecture,
     boot: PathBuf,
     firmware: PathBuf,
 }
 
 impl Packages {
     /// Fetches what is not there yet.
-    pub(super) fn unpack(archive: &Archive<'_>) -> Result<Self, Failure> {
-        let (kernel, release) = archive.kernel()?;
-        let e2fsck = archive.unpacked("e2fsck-static")?;
-        let grub = Grub { tools: archive.unpacked("grub-common")?, modules: archive.unpacked("grub-efi-amd64-bin")? };
-        let boot = archive.unpacked("systemd-boot-efi")?;
-        Ok(Self { kernel, release, e2fsck, grub, boot, firmware: archive.unpacked("ovmf")? })
+    pub(super) fn unpack(
+        cache: &Cache,
+        architecture: Architecture,
+        day: &str,
+        signals: &Signals,
+    ) -> Result<Self, Failure> {
+        let here = Archive::open(cache, Architecture::HOST, day, signals)?;
+        let there = Archive::open(cache, architecture, day, signals)?;
+        let (kernel, release) = there.kernel()?;
+        let e2fsck = there.unpacked("e2fsck-static")?;
+        let modules = there.unpacked(&format!("grub-efi-{}-bin", architecture.debian()))?;
+        let grub = Grub { tools: here.unpacked("grub-common")?, modules };
+        let boot = there.unpacked("systemd-boot-efi")?;
+        let firmware = there.unpacked(match architecture {
+            Architecture::X86_64 => "ovmf",
+            Architecture::Aarch64 => "qemu-efi-aarch64",
+        })?;
+        Ok(Self { kernel, release, e2fsck, grub, architecture, boot, firmware })
     }
 
     /// The kernel as it is packed.
@@ -59,35 +76,46 @@ impl Packages {
 
     /// The program that starts a kernel that it carries.
     pub(super) fn stub(&self) -> PathBuf {
-        self.boot.join("usr/lib/systemd/boot/efi/linuxx64.efi.stub")
+        self.boot.join(format!("usr/lib/systemd/boot/efi/linux{}.efi.stub", self.architecture.efi()))
     }
 
-    /// Copies the firmware of a PC, and what it keeps before it has ever run, into `folder`.
+    /// Copies the firmware, and what it keeps before it has ever run, into `folder`.
     pub(super) fn copy_firmware(&self, folder: &Path) -> Result<(PathBuf, PathBuf), Failure> {
         let copy = |name: &str, target: &str| {
-            let (source, target) = (self.firmware.join("usr/share/OVMF").join(name), folder.join(target));
+            let (source, target) = (self.firmware.join("usr/share").join(name), folder.join(target));
             fs::copy(&source, &target).map_err(|error| Failure::io("copy", &source, &error))?;
             Ok(target)
         };
-        Ok((copy("OVMF_CODE_4M.fd", "firmware.fd")?, copy("OVMF_VARS_4M.fd", "variables.fd")?))
+        let (code, variables) = match self.architecture {
+            Architecture::X86_64 => ("OVMF/OVMF_CODE_4M.fd", "OVMF/OVMF_VARS_4M.fd"),
+            Architecture::Aarch64 => ("AAVMF/AAVMF_CODE.fd", "AAVMF/AAVMF_VARS.fd"),
+        };
+        Ok((copy(code, "firmware.fd")?, copy(variables, "variables.fd")?))
     }
 }
 
-/// The archive, as apt sees it from here.
-pub(crate) struct Archive<'a> {
+/// The archive, as apt sees it from here, for one kind of machine.
+pub(super) struct Archive<'a> {
     folder: PathBuf,
+    architecture: Architecture,
     signals: &'a Signals,
 }
 
 impl<'a> Archive<'a> {
     /// Asks which archive this machine uses, and reads what it has. `day` keeps the lists for as long as it stays the
     /// same.
-    pub(crate) fn open(cache: &Cache, day: &str, signals: &'a Signals) -> Result<Self, Failure> {
-        let archive = Self { folder: cache.path("apt"), signals };
+    pub(super) fn open(
+        cache: &Cache,
+        architecture: Architecture,
+        day: &str,
+        signals: &'a Signals,
+    ) -> Result<Self, Failure> {
+        let archive = Self { folder: cache.path("apt").join(architecture.name()), architecture, signals };
         for below in ["sources", "lists/partial", "cache/archives/partial", "packages"] {
             make_folder(&archive.folder.join(below))?;
         }
-        archive.write("apt.conf", &CONFIGURATION.replace('@', &archive.folder.display().to_string()))?;
+        let configuration = CONFIGURATION.replace('@', &archive.folder.display().to_string());
+        archive.write("apt.conf", &configuration.replace('%', architecture.debian()))?;
         archive.write("sources/debian.sources", &archive.sources()?)?;
         let read_on = archive.folder.join("read-on");
         if fs::read_to_string(&read_on).is_ok_and(|text| text == day) {
@@ -101,21 +129,29 @@ impl<'a> Archive<'a> {
     /// The sources of this machine with the backports of its release, as deb822 (sources.list(5)).
     fn sources(&self) -> Result<String, Failure> {
         let mut list = Command::new("apt-get");
-        list.args(["indextargets", "--format", "$(REPO_URI) $(CODENAME)", "Created-By: Packages"]);
+        list.args(["indextargets", "--format", "$(REPO_URI) $(CODENAME)", "Created-By: Packages", "Origin: Debian"]);
         let said = process::ask(&mut list, self.signals)?.map_err(|why| trouble("find the archive", why))?;
-        let main = said.lines().filter_map(|line| line.split_once(' ')).find(|(_, codename)| !codename.contains('-'));
-        let (address, codename) = main.ok_or_else(|| trouble("find the archive", "apt names none".to_owned()))?;
+        let mut suites: BTreeSet<(String, String)> = BTreeSet::new();
+        for (address, codename) in said.lines().filter_map(|line| line.split_once(' ')) {
+            suites.insert((address.to_owned(), codename.to_owned()));
+            if !codename.contains('-') {
+                suites.insert((address.to_owned(), format!("{codename}-backports")));
+            }
+        }
+        if suites.is_empty() {
+            return Err(trouble("find the archive", "apt names none".to_owned()));
+        }
         let signed = if Path::new(KEYS).exists() { format!("Signed-By: {KEYS}\n") } else { String::new() };
-        Ok(format!(
-            "Types: deb\nURIs: {address}\nSuites: {codename} {codename}-updates {codename}-backports\n\
-             Components: main\n{signed}"
-        ))
+        let source = |(address, suite): &(String, String)| {
+            format!("Types: deb\nURIs: {address}\nSuites: {suite}\nComponents: main\n{signed}")
+        };
+        Ok(suites.iter().map(source).collect::<Vec<_>>().join("\n"))
     }
 
     /// The unpacked files of the kernel package, and the kernel's release.
-    pub(crate) fn kernel(&self) -> Result<(PathBuf, String), Failure> {
+    fn kernel(&self) -> Result<(PathBuf, String), Failure> {
         // A package without files, which names the one that has them.
-        let newest = "linux-image-cloud-amd64";
+        let newest = &*format!("linux-image-cloud-{}", self.architecture.debian());
         let versions = self.run(Command::new("apt-cache").args(["madison", newest]), "find a kernel")?;
         let versions = versions.lines().filter_map(|line| line.split('|').nth(1)).map(str::trim);
         let mut fitting: Vec<(Vec<u32>, &str)> = versions
@@ -135,7 +171,7 @@ impl<'a> Archive<'a> {
     }
 
     /// The folder with the unpacked files of a package, `name` or `name=version`.
-    pub(crate) fn unpacked(&self, package: &str) -> Result<PathBuf, Failure> {
+    pub(super) fn unpacked(&self, package: &str) -> Result<PathBuf, Failure> {
         let name = package.split_once('=').map_or(package, |(name, _)| name);
         let policy = self.run(Command::new("apt-cache").args(["policy", name]), "find a package")?;
         let candidate = policy.lines().find_map(|line| line.trim().strip_prefix("Candidate: ")).unwrap_or_default();
@@ -158,6 +194,16 @@ impl<'a> Archive<'a> {
         fs::remove_file(&file).map_err(|error| Failure::io("remove", &file, &error))?;
         publish(&part, &whole)?;
         Ok(whole)
+    }
+
+    /// A package and all that it needs, by their names.
+    pub(super) fn needs(&self, package: &str) -> Result<Vec<String>, Failure> {
+        let mut depends = Command::new("apt-cache");
+        depends.args(["depends", "--recurse", "--important", package]);
+        let said = self.run(&mut depends, "find what a package needs")?;
+        // What begins a line and is no `<virtual>` package is the name of one.
+        let names = said.lines().filter(|line| line.starts_with(|first: char| first.is_ascii_alphanumeric()));
+        Ok(names.map(|name| name.split(':').next().unwrap_or(name).to_owned()).collect())
     }
 
     fn run(&self, command: &mut Command, step: &str) -> Result<String, Failure> {

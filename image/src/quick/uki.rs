@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use spec::boot::Slot;
 
 use super::{Tools, text, write};
+use crate::architecture::Architecture;
 use crate::cache::sha256_of;
 use crate::failure::Failure;
 
@@ -16,14 +17,13 @@ const HEADER_AT: usize = 0x3c;
 const OPTIONAL_HEADER: usize = 24;
 const IMAGE_BASE: usize = 24;
 const IMAGE_SIZE: usize = 56;
-/// Where messages go: to the screen and to the first serial line, of which a machine may have one or both.
-const CONSOLES: &str = "console=tty0 console=ttyS0,115200";
 /// Sections begin at multiples of this, which a kernel wants.
 const ALIGNMENT: u64 = 4096;
 
 /// What the kernel of a slot is made of.
 #[derive(Debug)]
 pub(super) struct Kernel<'a> {
+    pub(super) architecture: Architecture,
     /// The program that starts a kernel that it carries (systemd-stub(7)).
     pub(super) stub: &'a Path,
     pub(super) kernel: &'a Path,
@@ -42,7 +42,8 @@ impl Kernel<'_> {
 
     fn unify(&self, tools: &Tools<'_>, command_line: &str, target: &Path) -> Result<(), Failure> {
         let words = target.with_extension("command-line");
-        write(&words, &format!("{CONSOLES} {command_line}"))?;
+        // Messages go to the screen and to the first serial line, of which a machine may have one or both.
+        write(&words, &format!("console=tty0 console={},115200 {command_line}", self.architecture.serial()))?;
         let stub = fs::read(self.stub).map_err(|error| Failure::io("read", self.stub, &error))?;
         let broken = || Failure::new(format!("{}: is no program", self.stub.display()), "", "report this");
         let mut address = end(&stub).ok_or_else(broken)?;
@@ -56,7 +57,7 @@ impl Kernel<'_> {
         }
         arguments.extend([text(self.stub), text(target)]);
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-        tools.run("objcopy", &arguments).map(|_| ())
+        tools.run(&self.architecture.tool("objcopy"), &arguments).map(|_| ())
     }
 }
 

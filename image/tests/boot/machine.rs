@@ -28,9 +28,39 @@ pub(crate) fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("image/ lies in the checkout").to_owned()
 }
 
-/// A file of the image that was built.
+/// A file of the image for x86_64 that was built.
 pub(crate) fn built(name: &str) -> PathBuf {
-    repository().join("build/x86_64").join(name)
+    Architecture::X86_64.built(name)
+}
+
+/// A kind of machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Architecture {
+    X86_64,
+    Aarch64,
+}
+
+impl Architecture {
+    /// A file of the image that was built for it.
+    pub(crate) fn built(self, name: &str) -> PathBuf {
+        let folder = match self {
+            Self::X86_64 => "build/x86_64",
+            Self::Aarch64 => "build/aarch64",
+        };
+        repository().join(folder).join(name)
+    }
+
+    /// QEMU with a machine of that kind, and the name of its serial line. On threads of their own, emulated processors
+    /// now and then run code that another has just changed (int3).
+    fn qemu(self) -> (Command, &'static str) {
+        let (program, machine, processor, serial) = match self {
+            Self::X86_64 => ("qemu-system-x86_64", "q35", "max,cx16=off", "ttyS0"),
+            Self::Aarch64 => ("qemu-system-aarch64", "virt", "cortex-a72", "ttyAMA0"),
+        };
+        let mut qemu = Command::new(program);
+        qemu.args(["-M", machine, "-accel", "tcg,thread=single", "-cpu", processor]);
+        (qemu, serial)
+    }
 }
 
 /// Runs a tool to its end, and fails the test if that fails.
@@ -46,16 +76,22 @@ pub(crate) fn tool(program: &str, arguments: &[&str]) -> Output {
 
 /// A machine that is switched off.
 pub(crate) struct Machine {
+    architecture: Architecture,
     folder: TempDir,
     port: u16,
 }
 
 impl Machine {
-    /// One with a copy of the disk that `image build` has made, and a token.
+    /// A PC with a copy of the disk that `image build` has made, and a token.
     pub(crate) fn new() -> Self {
+        Self::of(Architecture::X86_64)
+    }
+
+    /// The same of another kind.
+    pub(crate) fn of(architecture: Architecture) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let machine = Self { folder, port: free_port() };
-        let image = built("disk.img").display().to_string();
+        let machine = Self { architecture, folder, port: free_port() };
+        let image = architecture.built("disk.img").display().to_string();
         let disk = machine.disk().display().to_string();
         tool("cp", &["--sparse=always", "--reflink=auto", &image, &disk]);
         machine.settings(&format!("[gateway]\ntokens = [\"{TOKEN}\"]\n"));
@@ -168,43 +204,47 @@ impl Machine {
 
     /// The same with a disk of another kind: what QEMU's option `-drive` says of it.
     pub(crate) fn boot_from(&self, drive: &str, append: &str, options: &[&str]) -> Guest<'_> {
+        let built = |name| self.architecture.built(name);
         let line = fs::read_to_string(built("command-line")).expect("an image was built");
-        let mut qemu = self.qemu(drive);
+        let (mut qemu, serial) = self.qemu(drive);
         // A restart ends it, so that a test sees that.
-        qemu.args(["-no-reboot", "-append", &format!("console=ttyS0 no_timer_check {} {append}", line.trim())]);
+        qemu.args(["-no-reboot", "-append", &format!("console={serial} no_timer_check {} {append}", line.trim())]);
         qemu.arg("-kernel").arg(built("vmlinux")).arg("-initrd").arg(built("initramfs.cpio.zst"));
         self.start(qemu.args(options))
     }
 
-    /// Switches it on as a PC: firmware starts the boot loader, and that a slot; and again after each restart.
+    /// Switches it on as it comes: firmware starts the boot loader, and that a slot; and again after each restart.
     pub(crate) fn boot_by_firmware(&self) -> Guest<'_> {
         let variables = self.folder.path().join("variables.fd");
         if !variables.exists() {
-            fs::copy(built("variables.fd"), &variables).expect("copied");
+            fs::copy(self.architecture.built("variables.fd"), &variables).expect("copied");
         }
-        let mut qemu = self.qemu(&format!("format=raw,file={}", self.disk().display()));
+        let (mut qemu, _) = self.qemu(&format!("format=raw,file={}", self.disk().display()));
         let flash = "if=pflash,format=raw";
-        qemu.args(["-drive", &format!("{flash},readonly=on,file={}", built("firmware.fd").display())]);
+        qemu.args([
+            "-drive",
+            &format!("{flash},readonly=on,file={}", self.architecture.built("firmware.fd").display()),
+        ]);
         qemu.args(["-drive", &format!("{flash},file={}", variables.display()), "-action", "watchdog=reset"]);
         self.start(&mut qemu)
     }
 
-    fn qemu(&self, drive: &str) -> Command {
-        let mut qemu = Command::new("qemu-system-x86_64");
-        // On threads of their own, emulated processors now and then run code that another has just changed (int3).
-        qemu.args(["-M", "q35", "-accel", "tcg,thread=single", "-cpu", "max,cx16=off", "-smp", "2", "-m", "512"]);
-        qemu.args(["-display", "none", "-nodefaults", "-serial", "stdio"]);
-        qemu.args(["-chardev", &format!("socket,id=hand,server=on,wait=off,path={}", self.hand().display())]);
-        qemu.args(["-serial", "chardev:hand"]);
+    fn qemu(&self, drive: &str) -> (Command, &'static str) {
+        let (mut qemu, serial) = self.architecture.qemu();
+        qemu.args(["-smp", "2", "-m", "512", "-display", "none", "-nodefaults", "-serial", "stdio"]);
+        if self.architecture == Architecture::X86_64 {
+            qemu.args(["-chardev", &format!("socket,id=hand,server=on,wait=off,path={}", self.hand().display())]);
+            qemu.args(["-serial", "chardev:hand"]);
+        }
         qemu.args(["-drive", &format!("if=none,id=disk,{drive}")]);
         qemu.args(["-device", "virtio-blk-pci,drive=disk,bootindex=1"]);
         qemu.args(["-netdev", &format!("user,id=net,hostfwd=tcp:127.0.0.1:{}-:80", self.port)]);
         qemu.args(["-device", "virtio-net-pci,netdev=net,romfile="]);
         qemu.args(["-device", "virtio-rng-pci", "-device", "i6300esb"]);
-        qemu
+        (qemu, serial)
     }
 
-    /// The socket of its second serial line.
+    /// The socket of its second serial line, which only a PC has.
     fn hand(&self) -> PathBuf {
         self.folder.path().join("hand.sock")
     }

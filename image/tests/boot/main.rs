@@ -2,6 +2,7 @@
 //!
 //! Run by `scripts/test boot`, which builds the image first.
 
+mod aarch64;
 mod cut;
 mod data;
 mod faults;

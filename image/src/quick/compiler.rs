@@ -1,0 +1,77 @@
+//! A compiler for another kind of machine. Where the pinned toolchain has the standard library of that machine (`rustup
+//! target add`), it is that one; else Debian's, unpacked in the cache: its package cannot be installed beside rustup.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::packages::Archive;
+use super::write;
+use crate::architecture::Architecture;
+use crate::cache::{Cache, make_folder, publish, remove_folder};
+use crate::failure::{Failure, plain};
+use crate::process;
+use crate::signals::Signals;
+
+/// Debian's newest compiler in a stable release: the one that it builds browsers with.
+const COMPILER: &str = "rustc-web";
+const LIBRARY: &str = "libstd-rust-web-dev";
+/// What every Debian has, in the one version that all its programs run with.
+const EVERYWHERE: [&str; 4] = ["libc6", "libgcc-s1", "libstdc++6", "gcc-"];
+
+/// What starts it where it lies: it looks for its libraries in the system.
+const START: &str = "rustc";
+const START_SCRIPT: &str = r#"#!/bin/sh
+here=$(dirname "$0")
+LD_LIBRARY_PATH="$here/usr/lib/%-linux-gnu" exec "$here/usr/bin/rustc" --sysroot "$here/usr" "$@"
+"#;
+
+/// The rustc that compiles for `architecture`; `None` if that is the one that cargo takes by itself.
+pub(super) fn find(
+    architecture: Architecture,
+    cache: &Cache,
+    day: &str,
+    signals: &Signals,
+) -> Result<Option<PathBuf>, Failure> {
+    if architecture == Architecture::HOST || has_library(architecture, signals)? {
+        return Ok(None);
+    }
+    let here = Archive::open(cache, Architecture::HOST, day, signals)?;
+    let there = Archive::open(cache, architecture, day, signals)?;
+    let library = there.unpacked(LIBRARY)?;
+    let version = library.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let whole = cache.path("rust").join(format!("{architecture}-{version}"));
+    let rustc = whole.join(START);
+    if rustc.is_file() {
+        return Ok(Some(rustc));
+    }
+    let part = whole.with_extension("part");
+    remove_folder(&part)?;
+    make_folder(&part)?;
+    merge(&library, &part)?;
+    merge(&here.unpacked(COMPILER)?, &part)?;
+    for package in here.needs(LIBRARY)?.iter().filter(|name| !EVERYWHERE.iter().any(|other| name.starts_with(other))) {
+        merge(&here.unpacked(package)?, &part)?;
+    }
+    let (start, script) = (part.join(START), START_SCRIPT.replace('%', Architecture::HOST.name()));
+    write(&start, &script)?;
+    let made = fs::set_permissions(&start, Permissions::from_mode(0o755));
+    made.map_err(|error| Failure::io("write", &start, &error))?;
+    publish(&part, &whole)?;
+    Ok(Some(rustc))
+}
+
+fn has_library(architecture: Architecture, signals: &Signals) -> Result<bool, Failure> {
+    let mut rustc = Command::new("rustc");
+    rustc.args(["--print", "target-libdir", "--target", &architecture.target()]);
+    Ok(process::ask(&mut rustc, signals)?.is_ok_and(|folder| Path::new(folder.trim()).is_dir()))
+}
+
+/// Adds the files of an unpacked package, without copying their content.
+fn merge(package: &Path, folder: &Path) -> Result<(), Failure> {
+    let mut copy = Command::new("cp");
+    copy.args(["--archive", "--link", "--no-target-directory"]).arg(package).arg(folder);
+    let status = copy.status().map_err(|error| Failure::new("cannot run cp", plain(&error), "install coreutils"))?;
+    if status.success() { Ok(()) } else { Err(Failure::new("cannot unpack the compiler", status, "see above")) }
+}
