@@ -1,13 +1,15 @@
 //! The kernel's modules that go into the image, with what they need, in the order in which they can be loaded: there is
-//! no modprobe in it. Each is copied under a name that begins with its place in that order.
+//! no modprobe in it. Each is copied under a name that begins with its place in that order, and unpacked: what it lies in
+//! is packed as a whole, by what is faster to unpack.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use crate::cache::make_folder;
 use crate::failure::Failure;
-use crate::process;
+use crate::process::{self, Running};
 use crate::signals::Signals;
 
 /// What it takes to find and check the root.
@@ -50,11 +52,23 @@ impl<'a> Modules<'a> {
         make_folder(folder)?;
         for (place, name) in order.iter().enumerate() {
             let Some(source) = self.files.get(name) else { continue };
-            let ending = source.to_string_lossy().split_once(".ko").map_or(String::new(), |(_, rest)| rest.to_owned());
-            let target = folder.join(format!("{place:02}-{name}.ko{ending}"));
-            fs::copy(source, &target).map_err(|error| Failure::io("write", &target, &error))?;
+            let target = folder.join(format!("{place:02}-{name}.ko"));
+            if source.extension().is_some_and(|extension| extension == "xz") {
+                self.unpack(source, &target)?;
+            } else {
+                fs::copy(source, &target).map_err(|error| Failure::io("write", &target, &error))?;
+            }
         }
         Ok(order)
+    }
+
+    fn unpack(&self, source: &Path, target: &Path) -> Result<(), Failure> {
+        let output = File::create(target).map_err(|error| Failure::io("write", target, &error))?;
+        let mut unpack = Command::new("xz");
+        unpack.args(["--decompress", "--stdout"]).arg(source).stdout(output);
+        let status = Running::start(&mut unpack)?.wait(self.signals, || {})?;
+        let failed = || Failure::new(format!("cannot unpack {}", source.display()), status, "report this");
+        if status.success() { Ok(()) } else { Err(failed()) }
     }
 
     /// One that has no file is part of the kernel itself.
