@@ -33,6 +33,12 @@ pub(crate) enum Command {
     Build(BuildOptions),
     /// Build the quick image and boot it in QEMU.
     Boot(BootOptions),
+    /// Print how large the quick image is that was built last, and its parts, in bytes.
+    Size {
+        /// The kind of machine that it is for.
+        #[arg(long, value_name = "ARCHITECTURE", default_value = "x86_64")]
+        arch: Architecture,
+    },
     /// Build the static programs that ship, and print their sizes.
     Release,
     /// Measure the system that runs: the cost of a call, and the memory of each process.
@@ -48,7 +54,7 @@ pub(crate) enum Command {
 pub(crate) enum Suite {
     /// Format, lints, scripts, unit and integration tests, documentation tests: no network, no root.
     Unit,
-    /// `scripts/run --once` with the real model, and the site that it leaves.
+    /// The real model: `scripts/run --once`, a tick in a machine, and the sites that they leave.
     E2e,
     /// The quick images, built and booted in QEMU: what it keeps, what it survives, what it says.
     Boot,

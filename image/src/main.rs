@@ -45,6 +45,7 @@ fn run(command: &Command) -> Result<(), Failure> {
         Command::Test { suite } => suites::run(*suite, &repository, &signals),
         Command::Build(options) => quick::run(&ImageOptions::Build(options), &repository, &signals),
         Command::Boot(options) => quick::run(&ImageOptions::Boot(options), &repository, &signals),
+        Command::Size { arch } => quick::size::run(*arch, &repository, &signals),
         Command::Release => release::run(&repository, &signals),
         Command::Bench { data } => bench::run(&data.clone().unwrap_or_else(|| repository.path("data"))),
     }

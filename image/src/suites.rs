@@ -22,22 +22,42 @@ const UNIT: &[Stage] = &[
     ("tests", &["cargo", "test", "--offline", "--workspace", "--no-fail-fast"]),
 ];
 
-/// The tests that need the real model are marked `#[ignore]` with their reason and run here alone.
-const E2E: &[Stage] = &[(
-    "end to end",
-    &[
-        "cargo",
-        "test",
-        "--offline",
-        "--workspace",
-        "--test",
-        "it",
-        "--",
-        "--ignored",
-        "--nocapture",
-        "--test-threads=1",
-    ],
-)];
+/// The tests that need the real model are marked `#[ignore]` with their reason and run here alone: first those of
+/// developer mode, which fetch it, then the one in a machine.
+const E2E: &[Stage] = &[
+    (
+        "end to end",
+        &[
+            "cargo",
+            "test",
+            "--offline",
+            "--workspace",
+            "--test",
+            "it",
+            "--",
+            "--ignored",
+            "--nocapture",
+            "--test-threads=1",
+        ],
+    ),
+    ("image", &["cargo", "image", "build"]),
+    (
+        "real model",
+        &[
+            "cargo",
+            "test",
+            "--offline",
+            "--package",
+            "image",
+            "--test",
+            "boot",
+            "--",
+            "--ignored",
+            "--nocapture",
+            "real_model",
+        ],
+    ),
+];
 
 /// The tests that boot the image are marked `#[ignore]` as well, in a test target of their own. One machine at a time:
 /// it is emulated on two cores.
@@ -58,6 +78,7 @@ const BOOT: &[Stage] = &[
             "--ignored",
             "--nocapture",
             "--test-threads=1",
+            "--skip=real_model",
         ],
     ),
 ];

@@ -24,6 +24,7 @@ mod layout;
 mod modules;
 mod packages;
 mod root;
+pub(crate) mod size;
 mod state;
 mod uki;
 
