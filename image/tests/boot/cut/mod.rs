@@ -32,7 +32,7 @@ const GROWTH: u64 = 512 << 20;
 /// A disk that lies about flushes, of moderate vice.
 const LIES: Honesty = Honesty::Lies { holds: 64 };
 /// With so many seeds the power is cut at each event of a start and an end.
-const SEEDS: u64 = 4;
+const SEEDS: u64 = 2;
 
 #[test]
 #[ignore = "boots the image: scripts/test boot"]
