@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::architecture::Architecture;
 use crate::http::Url;
+use crate::quick::board::Board;
 
 /// The task runner of llmbasedos.
 #[derive(Debug, Parser)]
@@ -78,23 +79,35 @@ pub(crate) struct DevOptions {
 /// How an image is built.
 #[derive(Debug, Args)]
 pub(crate) struct BuildOptions {
-    /// The kind of machine that it is for.
-    #[arg(long, value_name = "ARCHITECTURE", default_value = "x86_64")]
-    pub(crate) arch: Architecture,
-    /// The folder that it is built in [the checkout's ./build/<ARCHITECTURE>].
+    /// The kind of machine that it is for [x86_64].
+    #[arg(long, value_name = "ARCHITECTURE")]
+    pub(crate) arch: Option<Architecture>,
+    /// Put a model onto the data partition, and what runs it: the machine needs no other then.
+    #[arg(long)]
+    pub(crate) with_model: bool,
+    /// The folder that it is built in [the checkout's ./build/<ARCHITECTURE>, with a model …-model].
     #[arg(long, value_name = "DIR")]
     pub(crate) output: Option<PathBuf>,
+}
+
+impl BuildOptions {
+    /// The kind of machine that it is for.
+    pub(crate) fn architecture(&self) -> Architecture {
+        self.arch.unwrap_or(Architecture::X86_64)
+    }
 }
 
 /// How an image is booted.
 #[derive(Debug, Args)]
 pub(crate) struct BootOptions {
-    /// The kind of machine; one of another kind than this is emulated.
-    #[arg(long, value_name = "ARCHITECTURE", default_value = "x86_64")]
-    pub(crate) arch: Architecture,
-    /// The memory of the machine, in MiB.
-    #[arg(long, value_name = "MIB", default_value_t = 512)]
-    pub(crate) memory: u32,
+    #[command(flatten)]
+    pub(crate) build: BuildOptions,
+    /// The machine of QEMU [q35, or virt for aarch64].
+    #[arg(long, value_name = "NAME")]
+    pub(crate) machine: Option<Board>,
+    /// The memory of the machine, in MiB [512, with a model 2048].
+    #[arg(long, value_name = "MIB")]
+    pub(crate) memory: Option<u32>,
     /// Where its gateway is reached on this machine; its sites are at the next port.
     #[arg(long, value_name = "ADDRESS:PORT", value_parser = listen_address, default_value = "127.0.0.1:8000")]
     pub(crate) listen: SocketAddr,
@@ -105,7 +118,7 @@ pub(crate) struct BootOptions {
     #[arg(long, value_name = "MIB", default_value_t = 4096)]
     pub(crate) disk: u64,
     /// The model server that it calls, with an OpenAI-compatible /v1: one of this machine or of another.
-    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:11434")]
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:11434", conflicts_with = "with_model")]
     pub(crate) model: Url,
     /// Boot it as it would boot by itself, through UEFI firmware and the boot loader; that takes longer.
     #[arg(long, conflicts_with = "append")]

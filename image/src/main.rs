@@ -6,15 +6,18 @@ mod cache;
 mod cli;
 mod dev;
 mod failure;
+mod fetch;
 mod http;
 mod key;
 mod process;
+mod progress;
 mod quick;
 mod release;
 mod repository;
 mod signals;
 mod suites;
 mod terminal;
+mod weights;
 
 use std::process::ExitCode;
 
@@ -22,7 +25,6 @@ use clap::Parser;
 
 use crate::cli::{Cli, Command};
 use crate::failure::Failure;
-use crate::quick::ImageOptions;
 use crate::repository::Repository;
 use crate::signals::Signals;
 
@@ -43,8 +45,8 @@ fn run(command: &Command) -> Result<(), Failure> {
     match command {
         Command::Dev(options) => dev::run(options, &repository, &signals),
         Command::Test { suite } => suites::run(*suite, &repository, &signals),
-        Command::Build(options) => quick::run(&ImageOptions::Build(options), &repository, &signals),
-        Command::Boot(options) => quick::run(&ImageOptions::Boot(options), &repository, &signals),
+        Command::Build(options) => quick::run(options, None, &repository, &signals),
+        Command::Boot(options) => quick::run(&options.build, Some(options), &repository, &signals),
         Command::Size { arch } => quick::size::run(*arch, &repository, &signals),
         Command::Release => release::run(&repository, &signals),
         Command::Bench { data } => bench::run(&data.clone().unwrap_or_else(|| repository.path("data"))),

@@ -9,10 +9,10 @@ use std::process::Command;
 use std::time::Instant;
 
 use crate::cache::{Cache, make_folder, publish, remove_folder};
-use crate::dev::fetch::{Index, Package};
-use crate::dev::progress;
 use crate::failure::Failure;
+use crate::fetch::{Index, Package};
 use crate::process;
+use crate::progress;
 use crate::signals::Signals;
 use crate::terminal::{Stage, Terminal};
 

@@ -1,14 +1,11 @@
 //! Developer mode: the whole system on this machine, as ordinary processes, and one tick.
 
 mod engine;
-mod fetch;
 mod model;
 mod plan;
 mod probe;
-mod progress;
 mod system;
 mod tick;
-mod weights;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

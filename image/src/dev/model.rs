@@ -13,13 +13,13 @@ use crate::cache::Cache;
 use crate::cli::{DevOptions, ModelSource};
 use crate::dev::engine::Engine;
 use crate::dev::probe::{self, Kind, Served};
-use crate::dev::progress;
 use crate::dev::system::{System, describe_trouble};
-use crate::dev::weights::QWEN;
 use crate::failure::{Failure, plain};
 use crate::http::Url;
+use crate::progress;
 use crate::signals::Signals;
 use crate::terminal::Terminal;
+use crate::weights::QWEN;
 
 /// The model of this system.
 #[derive(Debug)]

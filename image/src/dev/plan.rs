@@ -228,7 +228,7 @@ mod tests {
     use super::*;
     use crate::cache::Cache;
     use crate::dev::engine::Engine;
-    use crate::dev::fetch::Package;
+    use crate::fetch::Package;
     use crate::http::Url;
     use spec::{Activation, Manifest, Origin, Transport};
 

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use super::board::Board;
 use crate::architecture::Architecture;
 use crate::failure::Failure;
 use crate::process::Running;
@@ -33,17 +34,17 @@ pub(super) enum Acceleration {
 
 impl Acceleration {
     /// Finds out by trying `kernel`.
-    pub(super) fn probe(architecture: Architecture, kernel: &Path, signals: &Signals) -> Result<Self, Failure> {
-        if architecture != Architecture::HOST {
+    pub(super) fn probe(board: Board, kernel: &Path, signals: &Signals) -> Result<Self, Failure> {
+        if board.architecture() != Architecture::HOST || board == Board::Raspi3b {
             return Ok(Self::EmulatedStranger);
         }
         let opened = std::fs::File::options().read(true).write(true).open(KVM);
         if opened.is_err() {
             return Ok(Self::Emulated);
         }
-        let mut qemu = Self::Kvm.qemu(architecture);
+        let mut qemu = Self::Kvm.qemu(board);
         qemu.args(["-m", "256", "-display", "none", "-nodefaults", "-no-reboot", "-serial", "stdio"]);
-        let append = format!("console={} quiet panic=-1", architecture.serial());
+        let append = format!("{} quiet panic=-1", board.words());
         qemu.arg("-kernel").arg(kernel).args(["-append", &append]).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut guest = Running::start(&mut qemu)?;
         let ended = guest.wait_at_most(PATIENCE).is_some();
@@ -57,21 +58,18 @@ impl Acceleration {
     }
 
     /// QEMU with a machine of that kind.
-    pub(super) fn qemu(self, architecture: Architecture) -> Command {
-        let machine = match architecture {
-            Architecture::X86_64 => "q35",
-            Architecture::Aarch64 => "virt",
-        };
-        let [accelerator, processor] = match (self, architecture) {
+    pub(super) fn qemu(self, board: Board) -> Command {
+        let [accelerator, processor] = match (self, board) {
             (Self::Kvm, _) => ["kvm", "host"],
-            // Without cx16: QEMU 7.2 emulates cmpxchg16b wrongly now and then, and the kernel panics in its allocator. On
+            // Without AVX: wide registers cost more to emulate than they save. Without cx16: QEMU 7.2 emulates cmpxchg16b wrongly now and then, and the kernel panics in its allocator. On
             // threads of their own, emulated processors now and then run code that another has just changed (int3).
-            (_, Architecture::X86_64) => ["tcg,thread=single", "max,cx16=off"],
+            (_, Board::Q35) => ["tcg,thread=single", "max,cx16=off,avx=off"],
             // That of the Raspberry Pi 4: newer ones sign their pointers, which takes long to emulate.
-            (_, Architecture::Aarch64) => ["tcg,thread=single", "cortex-a72"],
+            (_, Board::Virt) => ["tcg,thread=single", "cortex-a72"],
+            (_, Board::Raspi3b) => ["tcg", "cortex-a53"],
         };
-        let mut qemu = Command::new(format!("qemu-system-{architecture}"));
-        qemu.args(["-M", machine, "-accel", accelerator, "-cpu", processor]);
+        let mut qemu = Command::new(format!("qemu-system-{}", board.architecture()));
+        qemu.args(["-M", board.name(), "-accel", accelerator, "-cpu", processor]);
         qemu
     }
 

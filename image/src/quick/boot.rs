@@ -15,7 +15,10 @@ use spec::boot::CONFIG_PARTITION;
 use toml::{Table, Value};
 
 use super::acceleration::Acceleration;
-use super::{Image, Tools, Zeros, layout, put, text, write};
+use super::board::Board;
+use super::local_model::LocalModel;
+use super::{Image, Tools, Zeros, nested, put, text, write};
+use crate::cli::BootOptions;
 use crate::failure::Failure;
 use crate::http::Url;
 use crate::key;
@@ -29,26 +32,41 @@ const GATEWAY_PORT: u16 = 80;
 const SITES_PORT: u16 = 8001;
 /// How long the guest may take to stop once it is asked to.
 const STOP_PATIENCE: Duration = Duration::from_secs(60);
+/// Its memory unless something else is said, in MiB: without a model, and with one.
+const MEMORY: [u32; 2] = [512, 2048];
+
+/// The machine that is asked for; refuses what does not fit together.
+pub(super) fn board(options: &BootOptions) -> Result<Board, Failure> {
+    let board = options.machine.unwrap_or_else(|| Board::of(options.build.architecture()));
+    let wrong = |what: String, advice: String| Err(Failure::new(what, "", advice));
+    let (name, architecture) = (board.name(), board.architecture());
+    match board.fixed_memory() {
+        _ if options.build.arch.is_some_and(|wanted| wanted != architecture) => {
+            let wanted = options.build.architecture();
+            wrong(format!("{name} is a machine for {architecture}, not for {wanted}"), "leave --arch away".to_owned())
+        }
+        _ if options.uefi && !board.has_firmware() => {
+            wrong(format!("QEMU has no firmware for {name}"), "leave --uefi away, or use --machine virt".to_owned())
+        }
+        Some(fixed) if options.memory.is_some_and(|wanted| wanted != fixed) => {
+            wrong(format!("{name} has {fixed} MiB of memory"), "leave --memory away".to_owned())
+        }
+        Some(fixed) if options.build.with_model && fixed < MEMORY[1] => wrong(
+            format!("{name} has {fixed} MiB of memory, and with a model it takes {}", MEMORY[1]),
+            "leave --with-model away, or use --machine virt".to_owned(),
+        ),
+        _ => Ok(board),
+    }
+}
 
 /// A machine to be booted.
 #[derive(Debug)]
 pub(crate) struct Guest<'a> {
     pub(crate) image: &'a Image,
+    pub(crate) board: Board,
+    /// Where its disk and its token lie.
     pub(crate) folder: &'a Path,
-    /// In MiB.
-    pub(crate) memory: u32,
-    /// At least so large is its disk, in bytes.
-    pub(crate) disk_size: u64,
-    /// The model server that it calls.
-    pub(crate) model: &'a Url,
-    /// Where the gateway is reached on this machine; the sites are at the next port.
-    pub(crate) listen: SocketAddr,
-    /// Whether firmware starts it, as in a PC; else QEMU starts the kernel.
-    pub(crate) uefi: bool,
-    /// What the kernel is told beside what the image says, where QEMU starts it.
-    pub(crate) append: &'a str,
-    /// The owner's `llmbasedos.toml`, if there is one.
-    pub(crate) config: Option<&'a Path>,
+    pub(crate) options: &'a BootOptions,
 }
 
 impl Guest<'_> {
@@ -58,9 +76,9 @@ impl Guest<'_> {
         let token_file = self.folder.join("token");
         let token = token(&token_file)?;
         self.write_settings(&disk, &token, signals)?;
-        let acceleration = Acceleration::probe(self.image.architecture, &self.image.kernel, signals)?;
+        let acceleration = Acceleration::probe(self.board, &self.image.kernel, signals)?;
         say(format_args!("machine  {}", acceleration.describe()));
-        let url = format!("ws://{}/ws", self.listen);
+        let url = format!("ws://{}/ws", self.options.listen);
         say(format_args!("gateway  {url}"));
         say(format_args!("sites    http://{}/", self.sites()));
         say(format_args!("next     bin/luca-shell --gateway {url} --token-file {}", short(&token_file)));
@@ -97,7 +115,7 @@ impl Guest<'_> {
     }
 
     fn sites(&self) -> SocketAddr {
-        SocketAddr::new(self.listen.ip(), self.listen.port() + 1)
+        SocketAddr::new(self.options.listen.ip(), self.options.listen.port() + 1)
     }
 
     /// The machine's own disk: at first a copy of the image's, later the same with the system that was built last.
@@ -106,7 +124,7 @@ impl Guest<'_> {
         let size = |path: &Path| fs::metadata(path).map(|data| data.len()).ok();
         if size(&disk).is_some_and(|there| Some(there) >= size(&self.image.disk)) {
             for (partition, content) in &self.image.system {
-                put(content, &disk, partition, Zeros::Written)?;
+                put(content, &disk, self.image.layout.place(partition)?, Zeros::Written)?;
             }
             return self.enlarged(disk);
         }
@@ -124,45 +142,47 @@ impl Guest<'_> {
         let failed = |error: std::io::Error| Failure::io("write", &disk, &error);
         let file = fs::File::options().write(true).open(&disk).map_err(failed)?;
         let size = file.metadata().map_err(failed)?.len();
-        file.set_len(size.max(self.disk_size)).map_err(failed)?;
+        file.set_len(self.board.disk_size(size.max(self.options.disk << 20))).map_err(failed)?;
         Ok(disk)
     }
 
     fn write_settings(&self, disk: &Path, token: &str, signals: &Signals) -> Result<(), Failure> {
-        let content = settings(self.config, token, &guests_view(self.model))?;
+        let backends = match self.options.build.with_model {
+            true => LocalModel::backend(),
+            false => hosts_backend(&self.options.model),
+        };
+        let content = settings(self.options.config.as_deref(), token, backends)?;
         let file = self.folder.join("work/settings.toml");
         write(&file, &content)?;
-        let tools = Tools { work: self.folder, epoch: 0, signals };
-        let at = format!("{}@@{}", disk.display(), layout::place(CONFIG_PARTITION)?.start);
+        let tools = Tools { work: self.folder, layout: self.image.layout, epoch: 0, signals };
+        let at = format!("{}@@{}", disk.display(), self.image.layout.place(CONFIG_PARTITION)?.start);
         tools.run("mcopy", &["-o", "-i", &at, &text(&file), "::/llmbasedos.toml"])?;
         Ok(())
     }
 
     fn command(&self, disk: &Path, acceleration: Acceleration) -> Result<Command, Failure> {
         let forward = |address: SocketAddr, port: u16| format!("hostfwd=tcp:{address}-:{port}");
-        let (gateway, sites) = (forward(self.listen, GATEWAY_PORT), forward(self.sites(), SITES_PORT));
-        let memory = self.memory.to_string();
-        let drive = format!("if=none,id=disk,format=raw,file={}", disk.display());
-        let network = format!("user,id=net,{gateway},{sites}");
-        let mut qemu = acceleration.qemu(self.image.architecture);
-        qemu.args(["-smp", "2", "-m", &memory, "-display", "none", "-nodefaults", "-serial", "stdio"]);
-        if self.uefi {
+        let (gateway, sites) = (forward(self.options.listen, GATEWAY_PORT), forward(self.sites(), SITES_PORT));
+        let usual = MEMORY[usize::from(self.options.build.with_model)];
+        let memory = self.board.fixed_memory().or(self.options.memory).unwrap_or(usual).to_string();
+        let mut qemu = acceleration.qemu(self.board);
+        qemu.args(["-smp", self.board.processors(), "-m", &memory, "-display", "none", "-nodefaults"]);
+        if self.options.uefi {
             self.start_by_firmware(&mut qemu)?;
         } else {
             self.start_by_qemu(&mut qemu);
         }
-        qemu.args(["-drive", &drive, "-device", "virtio-blk-pci,drive=disk,bootindex=1"]);
-        qemu.args(["-netdev", &network, "-device", "virtio-net-pci,netdev=net,romfile="]);
-        qemu.args(["-device", "virtio-rng-pci", "-device", "i6300esb"]);
+        self.board.equip(&mut qemu, &text(disk), &format!("{gateway},{sites}"));
         Ok(qemu)
     }
 
     fn start_by_qemu(&self, qemu: &mut Command) {
-        // Emulated on a busy machine, a PC's timer may be too late for the check that the kernel makes of it.
-        let serial = self.image.architecture.serial();
-        let append = format!("console={serial} no_timer_check {} {}", self.image.command_line, self.append);
+        let append = format!("{} {} {}", self.image.command_line, self.board.words(), self.options.append);
         qemu.arg("-no-reboot").arg("-kernel").arg(&self.image.kernel).arg("-initrd").arg(&self.image.initramfs);
         qemu.args(["-append", append.trim()]);
+        if let Some(file) = self.board.device_tree() {
+            qemu.arg("-dtb").arg(self.folder.join(file));
+        }
     }
 
     /// A restart is one: the boot loader may choose the other slot.
@@ -180,7 +200,7 @@ impl Guest<'_> {
 }
 
 /// What the machine's `llmbasedos.toml` says: what the owner's does, and how it is reached unless that says otherwise.
-fn settings(owners: Option<&Path>, token: &str, model: &str) -> Result<String, Failure> {
+fn settings(owners: Option<&Path>, token: &str, backends: Table) -> Result<String, Failure> {
     let mut table = match owners {
         None => Table::new(),
         Some(file) => {
@@ -202,26 +222,25 @@ fn settings(owners: Option<&Path>, token: &str, model: &str) -> Result<String, F
             section.entry(key).or_insert(value);
         }
     }
-    let router = Table::from_iter([
-        ("kind".to_owned(), Value::from("openai")),
-        ("url".to_owned(), Value::from(model)),
-        // Here the model may share two cores with the machine that asks it.
-        ("timeout".to_owned(), Value::from("600s")),
-    ]);
-    let nested = ["host", "backends"]
-        .iter()
-        .fold(router, |inner, key| Table::from_iter([((*key).to_owned(), Value::from(inner))]));
     let arcs = table.entry("arcs").or_insert_with(|| Value::from(Table::new()));
     if let Some(arcs) = arcs.as_table_mut() {
-        arcs.entry("llm_router").or_insert(Value::from(nested));
+        arcs.entry("llm_router").or_insert(Value::from(nested(&["backends"], backends)));
     }
     Ok(table.to_string())
 }
 
-/// A server of this machine, as the guest reaches it: QEMU forwards what goes to this address to our loopback.
-fn guests_view(model: &Url) -> String {
-    let url = model.to_string();
-    ["//127.0.0.1:", "//localhost:", "//[::1]:"].iter().fold(url, |url, local| url.replacen(local, "//10.0.2.2:", 1))
+/// The router's backend for a model server, by its name. One of this machine is where the guest reaches it: QEMU forwards what goes to
+/// that address to our loopback.
+fn hosts_backend(model: &Url) -> Table {
+    let locals = ["//127.0.0.1:", "//localhost:", "//[::1]:"];
+    let url = locals.iter().fold(model.to_string(), |url, local| url.replacen(local, "//10.0.2.2:", 1));
+    let backend = Table::from_iter([
+        ("kind".to_owned(), Value::from("openai")),
+        ("url".to_owned(), Value::from(url)),
+        // Here the model may share two cores with the machine that asks it.
+        ("timeout".to_owned(), Value::from("600s")),
+    ]);
+    nested(&["host"], backend)
 }
 
 /// The token of the machines of this folder.
@@ -242,7 +261,9 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("llmbasedos.toml");
         fs::write(&file, "hostname = \"attic\"\n[listen]\nsites = \"127.0.0.1:9\"\n").expect("written");
-        let content = settings(Some(&file), "0123456789abcdef", "http://10.0.2.2:1").expect("sound");
+        let url: Url = "http://127.0.0.1:1".parse().expect("sound");
+        let settings = |token| settings(Some(&file), token, hosts_backend(&url));
+        let content = settings("0123456789abcdef").expect("sound");
         let config = SystemConfig::parse("c", &content).expect("sound");
         let listen: Vec<String> = config.listen.values().map(ToString::to_string).collect();
         assert_eq!((listen, config.gateway.tokens.len()), (vec!["0.0.0.0:80".to_owned(), "127.0.0.1:9".to_owned()], 1));
@@ -251,7 +272,7 @@ mod tests {
         let router = config.arcs.values().next().map(ToString::to_string).unwrap_or_default();
         assert!(router.contains("url = \"http://10.0.2.2:1\""), "{router}");
 
-        let broken = settings(Some(&file), "0123456789abcdef", "http://10.0.2.2:1").expect_err("broken").to_string();
+        let broken = settings("0123456789abcdef").expect_err("broken").to_string();
         assert!(broken.contains("Close to it: hostname"), "{broken}");
     }
 }

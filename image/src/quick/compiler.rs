@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::packages::Archive;
+use super::packages::{Archive, Release};
 use super::write;
 use crate::architecture::Architecture;
 use crate::cache::{Cache, make_folder, publish, remove_folder};
@@ -37,8 +37,8 @@ pub(super) fn find(
     if architecture == Architecture::HOST || has_library(architecture, signals)? {
         return Ok(None);
     }
-    let here = Archive::open(cache, Architecture::HOST, day, signals)?;
-    let there = Archive::open(cache, architecture, day, signals)?;
+    let here = Archive::open(cache, Architecture::HOST, Release::This, day, signals)?;
+    let there = Archive::open(cache, architecture, Release::This, day, signals)?;
     let library = there.unpacked(LIBRARY)?;
     let version = library.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let whole = cache.path("rust").join(format!("{architecture}-{version}"));

@@ -77,11 +77,12 @@ mod tests {
     use spec::boot::{BACKUP_OFFSET, STATE_PARTITION, Slot};
 
     use super::*;
-    use crate::quick::layout;
+    use crate::quick::layout::Layout;
 
     #[test]
     fn the_configuration_names_the_partitions_of_the_layout() {
-        let number = |name: &str| 1 + layout::partitions().iter().position(|one| one.name == name).expect("there");
+        let number =
+            |name: &str| 1 + Layout::default().partitions().iter().position(|one| one.name == name).expect("there");
         for (name, words) in [
             (STATE_PARTITION, "load_env -f \"($disk,gpt%)/$file\""),
             (STATE_PARTITION, "save_env -f \"($disk,gpt%)/$file\" b_left"),
@@ -91,6 +92,6 @@ mod tests {
             let words = words.replace('%', &number(name).to_string());
             assert!(CONFIGURATION.contains(&words), "{name}: {words}");
         }
-        assert!(layout::place(STATE_PARTITION).expect("there").size > BACKUP_OFFSET);
+        assert!(Layout::default().place(STATE_PARTITION).expect("there").size > BACKUP_OFFSET);
     }
 }

@@ -1,12 +1,16 @@
 //! The file systems on the disk, each made as a file of the size of its partition.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use spec::boot::{CONFIG_PARTITION, DATA_PARTITION};
 
-use super::{Tools, layout, set_size, text};
+use super::local_model::LocalModel;
+use super::{Tools, layout, nested, set_size, text, write};
 use crate::failure::Failure;
-use crate::repository::Repository;
+
+/// What the owner finds in `llmbasedos.toml`.
+const EXAMPLE: &str = include_str!("llmbasedos.toml");
 
 impl Tools<'_> {
     /// Makes the FAT file system of a partition, of a form that mkfs.vfat(8) is told, with files at their paths.
@@ -24,17 +28,19 @@ impl Tools<'_> {
     }
 
     /// The partition with the owner's `llmbasedos.toml`, which every PC can write.
-    pub(super) fn config(&self, repository: &Repository) -> Result<PathBuf, Failure> {
-        let example = repository.path("image/src/quick/llmbasedos.toml");
-        self.fat(CONFIG_PARTITION, &["-n", "LLMBASEDOS"], &[(&example, "llmbasedos.toml")])
+    pub(super) fn config(&self, model: Option<&LocalModel>) -> Result<PathBuf, Failure> {
+        let file = self.work.join("llmbasedos.toml");
+        let backends = model.map(|_| nested(&["arcs", "llm_router", "backends"], LocalModel::backend()).to_string());
+        write(&file, &[EXAMPLE, &backends.unwrap_or_default()].join("\n"))?;
+        self.fat(CONFIG_PARTITION, &["-n", "LLMBASEDOS"], &[(&file, "llmbasedos.toml")])
     }
 
-    /// The empty data partition: ext4.
+    /// The data partition: ext4, empty but for the model, if there is one.
     ///
     /// Without sums of its metadata, because the superblock has one as well, is two sectors large and written in place:
     /// a power cut between them leaves a sum that is wrong, and nothing can replay a journal that no superblock leads to.
     /// What matters of it lies in the first sector.
-    pub(super) fn data(&self) -> Result<PathBuf, Failure> {
+    pub(super) fn data(&self, model: Option<&LocalModel>) -> Result<PathBuf, Failure> {
         let image = self.empty(DATA_PARTITION)?;
         let (name, seed) = (layout::identifier("data").to_string(), layout::identifier("hash seed").to_string());
         let options = format!("hash_seed={seed},lazy_itable_init=0,lazy_journal_init=0,root_owner=0:0");
@@ -43,13 +49,39 @@ impl Tools<'_> {
             "mke2fs",
             &["-q", "-t", "ext4", "-O", features, "-U", &name, "-L", "data", "-E", &options, &text(&image)],
         )?;
+        if let Some(model) = model {
+            self.fill(&image, &model.files(self)?)?;
+        }
         Ok(image)
+    }
+
+    /// Puts files, each into a folder, on an ext4 file system. All of them are root's.
+    fn fill(&self, image: &Path, files: &[(PathBuf, String, bool)]) -> Result<(), Failure> {
+        let folders = files.iter().filter_map(|(_, target, _)| target.split_once('/')).map(|(folder, _)| folder);
+        let folders: BTreeSet<&str> = folders.collect();
+        let mut script: String = folders.iter().map(|folder| format!("mkdir {folder}\n")).collect();
+        for (source, target, is_run) in files {
+            let mode = if *is_run { "0100755" } else { "0100644" };
+            // A path in quotes may have blanks.
+            script.push_str(&format!("write \"{}\" {target}\nsif {target} mode {mode}\n", source.display()));
+        }
+        let file = self.work.join("data.debugfs");
+        write(&file, &script)?;
+        // debugfs(8) succeeds whatever comes of a command.
+        let merged = ["-c", "exec debugfs -w -f \"$1\" \"$2\" 2>&1", "sh", &text(&file), &text(image)];
+        let said = self.run("sh", &merged)?;
+        let expected = |line: &&str| line.is_empty() || line.starts_with("debugfs") || line.starts_with("Allocated");
+        if let Some(complaint) = said.lines().find(|line| !expected(line)) {
+            return Err(Failure::new("cannot fill the data partition", complaint, "report this"));
+        }
+        // Nothing that debugfs writes is in the quotas; e2fsck(8) counts it, and says by its exit code that it did.
+        self.run("sh", &["-c", "e2fsck -fy \"$1\" || [ $? -eq 1 ]", "sh", &text(image)]).map(|_| ())
     }
 
     /// A file of the size of a partition, without anything in it.
     fn empty(&self, partition: &str) -> Result<PathBuf, Failure> {
         let image = self.work.join(partition).with_extension("img");
-        set_size(&image, layout::place(partition)?.size)?;
+        set_size(&image, self.layout.place(partition)?.size)?;
         Ok(image)
     }
 }

@@ -37,43 +37,65 @@ pub(crate) struct Place {
     pub(crate) size: u64,
 }
 
-/// All partitions in the order in which they lie. The data are the last, so that they can be grown to the disk's end.
-pub(crate) fn partitions() -> Vec<Partition> {
-    let linux = |name, mib: u64| Partition { name, kind: LINUX_FS, size: mib * MIB };
-    vec![
-        Partition { name: esp::PARTITION, kind: EFI, size: 8 * MIB },
-        linux(STATE_PARTITION, 1),
-        // The kernel of a 64-bit ARM is not packed.
-        linux(Slot::A.boot_partition(), 64),
-        linux(Slot::B.boot_partition(), 64),
-        linux(Slot::A.root_partition(), 512),
-        linux(Slot::B.root_partition(), 512),
-        Partition { name: CONFIG_PARTITION, kind: gpt::partition_types::BASIC, size: 16 * MIB },
-        // With less than two groups of blocks ext4 has no second superblock to be mended from.
-        linux(DATA_PARTITION, 384),
-    ]
+/// The layout of a disk.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Layout {
+    /// How much its data take from the beginning, in MiB.
+    pub(crate) data_mib: u64,
 }
 
-/// Where each partition lies.
-fn places() -> Vec<(Partition, Place)> {
-    let mut start = ALIGNMENT;
-    let place = |partition: Partition| {
-        let place = Place { start, size: partition.size };
-        start += partition.size;
-        (partition, place)
-    };
-    partitions().into_iter().map(place).collect()
-}
+impl Layout {
+    /// All partitions in the order in which they lie. The data are the last, so that they can be grown to the disk's end.
+    pub(crate) fn partitions(self) -> Vec<Partition> {
+        let linux = |name, mib: u64| Partition { name, kind: LINUX_FS, size: mib * MIB };
+        vec![
+            Partition { name: esp::PARTITION, kind: EFI, size: 8 * MIB },
+            linux(STATE_PARTITION, 1),
+            // The kernel of a 64-bit ARM is not packed.
+            linux(Slot::A.boot_partition(), 64),
+            linux(Slot::B.boot_partition(), 64),
+            linux(Slot::A.root_partition(), 512),
+            linux(Slot::B.root_partition(), 512),
+            Partition { name: CONFIG_PARTITION, kind: gpt::partition_types::BASIC, size: 16 * MIB },
+            // With less than two groups of blocks ext4 has no second superblock to be mended from.
+            linux(DATA_PARTITION, 384 + self.data_mib),
+        ]
+    }
 
-/// Where the partition of that name lies.
-pub(crate) fn place(name: &str) -> Result<Place, Failure> {
-    let found = places().into_iter().find(|(partition, _)| partition.name == name).map(|(_, place)| place);
-    found.ok_or_else(|| Failure::new(format!("there is no partition {name}"), "", "report this"))
-}
+    /// Where each partition lies.
+    fn places(self) -> Vec<(Partition, Place)> {
+        let mut start = ALIGNMENT;
+        let place = |partition: Partition| {
+            let place = Place { start, size: partition.size };
+            start += partition.size;
+            (partition, place)
+        };
+        self.partitions().into_iter().map(place).collect()
+    }
 
-/// The size of a disk that holds them all.
-pub(crate) fn disk_size() -> u64 {
-    ALIGNMENT + partitions().iter().map(|partition| partition.size).sum::<u64>() + BEHIND
+    /// Where the partition of that name lies.
+    pub(crate) fn place(self, name: &str) -> Result<Place, Failure> {
+        let found = self.places().into_iter().find(|(partition, _)| partition.name == name).map(|(_, place)| place);
+        found.ok_or_else(|| Failure::new(format!("there is no partition {name}"), "", "report this"))
+    }
+
+    /// The size of a disk that holds them all.
+    fn disk_size(self) -> u64 {
+        ALIGNMENT + self.partitions().iter().map(|partition| partition.size).sum::<u64>() + BEHIND
+    }
+
+    /// Makes an empty disk with its table at `path`; answers where each partition lies.
+    pub(crate) fn create(self, path: &Path) -> Result<Vec<(Partition, Place)>, Failure> {
+        let failed = |error: std::io::Error| Failure::io("write", path, &error);
+        let file = File::create(path).map_err(failed)?;
+        let size = self.disk_size();
+        file.set_len(size).map_err(failed)?;
+        drop(file);
+        let places = self.places();
+        write_table(path, size, &places)
+            .map_err(|error| Failure::new(format!("cannot partition {}", path.display()), error, "report this"))?;
+        Ok(places)
+    }
 }
 
 /// An identifier that depends on nothing but its name, so that the same inputs give the same bytes.
@@ -83,21 +105,9 @@ pub(crate) fn identifier(name: &str) -> Uuid {
     uuid::Builder::from_custom_bytes(bytes).into_uuid()
 }
 
-/// Makes an empty disk with its table at `path`; answers where each partition lies.
-pub(crate) fn create(path: &Path) -> Result<Vec<(Partition, Place)>, Failure> {
-    let failed = |error: std::io::Error| Failure::io("write", path, &error);
-    let file = File::create(path).map_err(failed)?;
-    file.set_len(disk_size()).map_err(failed)?;
-    drop(file);
-    let places = places();
-    write_table(path, &places)
-        .map_err(|error| Failure::new(format!("cannot partition {}", path.display()), error, "report this"))?;
-    Ok(places)
-}
-
-fn write_table(path: &Path, places: &[(Partition, Place)]) -> Result<(), gpt::GptError> {
+fn write_table(path: &Path, size: u64, places: &[(Partition, Place)]) -> Result<(), gpt::GptError> {
     let mut file = File::options().read(true).write(true).open(path)?;
-    let sectors = u32::try_from(disk_size() / SECTOR - 1).unwrap_or(u32::MAX);
+    let sectors = u32::try_from(size / SECTOR - 1).unwrap_or(u32::MAX);
     ProtectiveMBR::with_lb_size(sectors).overwrite_lba0(&mut file).map_err(std::io::Error::other)?;
     let sector = gpt::disk::LogicalBlockSize::Lb512;
     let config = GptConfig::new().writable(true).logical_block_size(sector);
@@ -122,8 +132,8 @@ mod tests {
     fn a_disk_is_the_same_each_time_and_its_table_is_read_back() {
         let folder = tempfile::tempdir().expect("a folder");
         let (one, other) = (folder.path().join("1"), folder.path().join("2"));
-        let places = create(&one).expect("made");
-        create(&other).expect("made");
+        let places = Layout::default().create(&one).expect("made");
+        Layout::default().create(&other).expect("made");
         assert!(places.iter().all(|(_, place)| place.start % ALIGNMENT == 0));
         let head = |path: &Path| {
             let mut bytes = vec![0; 64 << 10];

@@ -7,6 +7,7 @@
 //! | `vmlinux` | the kernel as QEMU starts it without a boot loader |
 //! | `initramfs.cpio.zst` | the first stage |
 //! | `command-line` | what the kernel is told |
+//! | `*.dtb` | what it is told of a Raspberry Pi |
 //! | `firmware.fd`, `variables.fd` | UEFI firmware for QEMU, and what it keeps from one start to the next |
 //! | `work/` | the parts that the disk is made of, by the names of their partitions |
 //!
@@ -14,6 +15,7 @@
 //! packed, sent and flashed. What slot B takes is made all the same, for tests: `work/boot-b.img`, and `work/root.img`.
 
 mod acceleration;
+pub(crate) mod board;
 mod boot;
 mod compiler;
 mod esp;
@@ -21,6 +23,7 @@ mod file_systems;
 mod initramfs;
 mod kernel;
 mod layout;
+mod local_model;
 mod modules;
 mod packages;
 mod root;
@@ -33,7 +36,9 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use clap::ValueEnum;
 use spec::boot::{BootState, CONFIG_PARTITION, DATA_PARTITION, RootImage, STATE_PARTITION, Slot};
+use toml::{Table, Value};
 
 use crate::architecture::Architecture;
 use crate::cache::{Cache, make_folder, remove_folder};
@@ -44,14 +49,16 @@ use crate::release;
 use crate::repository::{Repository, short};
 use crate::signals::Signals;
 use crate::terminal::{Terminal, say};
-use layout::Place;
+use board::Board;
+use layout::{Layout, Place};
+use local_model::LocalModel;
 use modules::Modules;
 use packages::Packages;
 
 /// What a built image is made of.
 #[derive(Debug)]
 pub(crate) struct Image {
-    pub(crate) architecture: Architecture,
+    layout: Layout,
     pub(crate) disk: PathBuf,
     /// What lies on its partitions that no machine changes, by their names.
     pub(crate) system: Vec<(&'static str, PathBuf)>,
@@ -66,54 +73,35 @@ pub(crate) struct Image {
 }
 
 /// Builds the image and, where that is wanted, boots it.
-pub(crate) fn run(options: &ImageOptions, repository: &Repository, signals: &Signals) -> Result<(), Failure> {
-    let (architecture, output) = match options {
-        ImageOptions::Build(BuildOptions { arch, output }) => (*arch, output.as_deref()),
-        ImageOptions::Boot(options) => (options.arch, None),
-    };
-    let folder = output.and_then(|folder| std::path::absolute(folder).ok());
-    let folder = folder.unwrap_or_else(|| repository.path("build").join(architecture.name()));
+pub(crate) fn run(
+    options: &BuildOptions,
+    boot: Option<&BootOptions>,
+    repository: &Repository,
+    signals: &Signals,
+) -> Result<(), Failure> {
+    let board = boot.map(boot::board).transpose()?;
+    let architecture = board.map_or(options.architecture(), Board::architecture);
+    let folder = options.output.as_deref().and_then(|folder| std::path::absolute(folder).ok());
+    let name = if options.with_model { format!("{architecture}-model") } else { architecture.to_string() };
+    let folder = folder.unwrap_or_else(|| repository.path("build").join(name));
     make_folder(&folder)?;
     repository.link_programs()?;
     let terminal = Terminal::new(format!("llmbasedos {} · quick image · {architecture}", env!("CARGO_PKG_VERSION")));
-    let image = build(architecture, &folder, repository, &terminal, signals)?;
-    let size = format!("{:.0} MB", megabytes(&image.disk)?);
-    match options {
-        ImageOptions::Build(_) => {
-            say(format_args!("\nimage    {}   {size}", short(&image.disk)));
-            match architecture {
-                Architecture::X86_64 => say("next     scripts/run --qemu"),
-                other => say(format_args!("next     scripts/run --qemu --arch {other}")),
-            }
-            Ok(())
-        }
-        ImageOptions::Boot(options) => boot::Guest {
-            image: &image,
-            folder: &folder,
-            memory: options.memory,
-            disk_size: options.disk << 20,
-            model: &options.model,
-            listen: options.listen,
-            uefi: options.uefi,
-            append: &options.append,
-            config: options.config.as_deref(),
-        }
-        .run(repository, signals),
+    let image = build(architecture, options.with_model, &folder, repository, &terminal, signals)?;
+    if let (Some(options), Some(board)) = (boot, board) {
+        return boot::Guest { image: &image, board, folder: &folder, options }.run(repository, signals);
     }
-}
-
-/// What is wanted of an image.
-#[derive(Debug)]
-pub(crate) enum ImageOptions<'o> {
-    /// That it is there.
-    Build(&'o BuildOptions),
-    /// That it runs.
-    Boot(&'o BootOptions),
+    say(format_args!("\nimage    {}   {:.0} MB", short(&image.disk), megabytes(&image.disk)?));
+    let other = if architecture == Architecture::X86_64 { "" } else { &format!(" --arch {architecture}") };
+    let model = if options.with_model { " --with-model" } else { "" };
+    say(format_args!("next     scripts/run --qemu{other}{model}"));
+    Ok(())
 }
 
 /// Builds the image in `folder`.
-pub(crate) fn build(
+fn build(
     architecture: Architecture,
+    with_model: bool,
     folder: &Path,
     repository: &Repository,
     terminal: &Terminal,
@@ -137,11 +125,16 @@ pub(crate) fn build(
     let programs = release::build(profile, architecture, compiler.as_deref(), repository, signals)?;
     stage.finish("ready");
 
+    let model = match with_model {
+        true => Some(LocalModel::provide(architecture, &cache, &day, terminal, signals)?),
+        false => None,
+    };
     let stage = terminal.stage("root", "erofs with its hash tree", "making");
     let modules = Modules::read(&packages.kernel, &packages.release, signals)?;
     let first = work.join("modules");
     let loaded = modules.copy(modules::FIRST, &[], &first)?;
-    let tools = Tools { work: &work, epoch, signals };
+    let layout = Layout { data_mib: model.as_ref().map_or(Ok(0), LocalModel::mib)? };
+    let tools = Tools { work: &work, layout, epoch, signals };
     let e2fsck = &packages.e2fsck;
     let root = root::Root { programs: &programs, e2fsck, modules: &modules, loaded: &loaded, repository };
     let (root, verified) = root.make(&tools, Slot::A)?;
@@ -164,18 +157,23 @@ pub(crate) fn build(
     let system = vec![(esp::PARTITION, esp), (boot_a, boot), (root_a, root)];
     let own = [
         (STATE_PARTITION, state::make(&tools, BootState::only(Slot::A))?),
-        (CONFIG_PARTITION, tools.config(repository)?),
-        (DATA_PARTITION, tools.data()?),
+        (CONFIG_PARTITION, tools.config(model.as_ref())?),
+        (DATA_PARTITION, tools.data(model.as_ref())?),
     ];
     let disk = folder.join("disk.img");
-    layout::create(&disk)?;
+    layout.create(&disk)?;
     for (name, source) in system.iter().chain(&own) {
-        put(source, &disk, name, Zeros::Hole)?;
+        put(source, &disk, layout.place(name)?, Zeros::Hole)?;
+    }
+    for board in Board::value_variants().iter().filter(|board| board.architecture() == architecture) {
+        let Some(name) = board.device_tree() else { continue };
+        let source = packages.device_tree(name);
+        fs::copy(&source, folder.join(name)).map_err(|error| Failure::io("copy", &source, &error))?;
     }
     let (firmware, variables) = packages.copy_firmware(folder)?;
     stage.finish("ready");
     let command_line = line(Slot::A);
-    Ok(Image { architecture, disk, system, kernel: vmlinux, initramfs, command_line, firmware, variables })
+    Ok(Image { layout, disk, system, kernel: vmlinux, initramfs, command_line, firmware, variables })
 }
 
 /// What a kernel is told, beside where its messages go.
@@ -198,6 +196,7 @@ fn epoch(repository: &Repository, signals: &Signals) -> Result<u64, Failure> {
 /// What makes file systems, with all that could make two builds differ held still.
 struct Tools<'a> {
     work: &'a Path,
+    layout: Layout,
     epoch: u64,
     signals: &'a Signals,
 }
@@ -231,6 +230,11 @@ impl Tools<'_> {
     }
 }
 
+/// A table in tables of these names, the outermost first.
+fn nested(names: &[&str], table: Table) -> Table {
+    names.iter().rev().fold(table, |inner, name| Table::from_iter([((*name).to_owned(), Value::from(inner))]))
+}
+
 fn set_size(image: &Path, size: u64) -> Result<(), Failure> {
     let made = File::create(image).and_then(|file| file.set_len(size));
     made.map_err(|error| Failure::io("write", image, &error))
@@ -245,9 +249,8 @@ enum Zeros {
     Written,
 }
 
-/// Copies a file to the partition of that name.
-fn put(source: &Path, disk: &Path, partition: &str, zeros: Zeros) -> Result<(), Failure> {
-    let place = layout::place(partition)?;
+/// Copies a file to a partition.
+fn put(source: &Path, disk: &Path, place: Place, zeros: Zeros) -> Result<(), Failure> {
     copy_to(source, disk, place, zeros).map_err(|error| Failure::io("write", disk, &error))
 }
 

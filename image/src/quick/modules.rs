@@ -12,11 +12,28 @@ use crate::failure::Failure;
 use crate::process::{self, Running};
 use crate::signals::Signals;
 
-/// What it takes to find and check the root.
-pub(crate) const FIRST: &[&str] = &["virtio_blk", "erofs", "dm-verity"];
+/// What it takes to find and check the root, on a disk of QEMU's and on the card of a Raspberry Pi. The sums are asked for
+/// by a name of their own, not by that of their module.
+pub(crate) const FIRST: &[&str] =
+    &["virtio_blk", "bcm2835", "sdhci-iproc", "crc32c_generic", "sha256-arm64", "erofs", "dm-verity"];
 /// Everything else.
-pub(crate) const SECOND: &[&str] =
-    &["virtio_net", "vfat", "nls_cp437", "nls_ascii", "button", "i6300esb", "virtio-rng", "quota_v2"];
+pub(crate) const SECOND: &[&str] = &[
+    "ext4",
+    "vfat",
+    "nls_cp437",
+    "nls_ascii",
+    "quota_v2",
+    "button",
+    "virtio_net",
+    "virtio-rng",
+    "i6300esb",
+    "phy-generic",
+    "dwc2",
+    "smsc95xx",
+    "cdc_ether",
+    "bcm2835-rng",
+    "bcm2835_wdt",
+];
 
 /// The modules of a kernel, by name.
 pub(crate) struct Modules<'a> {

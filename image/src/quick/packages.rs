@@ -32,6 +32,7 @@ APT::Sandbox::User "";
 APT::Architecture "%";
 APT::Architectures { "%"; };
 Acquire::Languages "none";
+Acquire::AllowReleaseInfoChange "true";
 "#;
 
 /// The unpacked packages of which files go into the image.
@@ -55,8 +56,8 @@ impl Packages {
         day: &str,
         signals: &Signals,
     ) -> Result<Self, Failure> {
-        let here = Archive::open(cache, Architecture::HOST, day, signals)?;
-        let there = Archive::open(cache, architecture, day, signals)?;
+        let here = Archive::open(cache, Architecture::HOST, Release::This, day, signals)?;
+        let there = Archive::open(cache, architecture, Release::This, day, signals)?;
         let (kernel, release) = there.kernel()?;
         let e2fsck = there.unpacked("e2fsck-static")?;
         let modules = there.unpacked(&format!("grub-efi-{}-bin", architecture.debian()))?;
@@ -72,6 +73,11 @@ impl Packages {
     /// The kernel as it is packed.
     pub(super) fn kernel_file(&self) -> PathBuf {
         self.kernel.join("boot").join(format!("vmlinuz-{}", self.release))
+    }
+
+    /// What a kernel is told of a Raspberry Pi: its device tree of that name.
+    pub(super) fn device_tree(&self, name: &str) -> PathBuf {
+        self.kernel.join("usr/lib").join(format!("linux-image-{}/broadcom", self.release)).join(name)
     }
 
     /// The program that starts a kernel that it carries.
@@ -94,6 +100,15 @@ impl Packages {
     }
 }
 
+/// A release of the archive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Release {
+    /// That of this machine, with its backports.
+    This,
+    /// The one that is to come.
+    Testing,
+}
+
 /// The archive, as apt sees it from here, for one kind of machine.
 pub(super) struct Archive<'a> {
     folder: PathBuf,
@@ -107,16 +122,21 @@ impl<'a> Archive<'a> {
     pub(super) fn open(
         cache: &Cache,
         architecture: Architecture,
+        release: Release,
         day: &str,
         signals: &'a Signals,
     ) -> Result<Self, Failure> {
-        let archive = Self { folder: cache.path("apt").join(architecture.name()), architecture, signals };
+        let folder = match release {
+            Release::This => cache.path("apt").join(architecture.name()),
+            Release::Testing => cache.path("apt").join(format!("{architecture}-testing")),
+        };
+        let archive = Self { folder, architecture, signals };
         for below in ["sources", "lists/partial", "cache/archives/partial", "packages"] {
             make_folder(&archive.folder.join(below))?;
         }
         let configuration = CONFIGURATION.replace('@', &archive.folder.display().to_string());
         archive.write("apt.conf", &configuration.replace('%', architecture.debian()))?;
-        archive.write("sources/debian.sources", &archive.sources()?)?;
+        archive.write("sources/debian.sources", &archive.sources(release)?)?;
         let read_on = archive.folder.join("read-on");
         if fs::read_to_string(&read_on).is_ok_and(|text| text == day) {
             return Ok(archive);
@@ -126,17 +146,22 @@ impl<'a> Archive<'a> {
         Ok(archive)
     }
 
-    /// The sources of this machine with the backports of its release, as deb822 (sources.list(5)).
-    fn sources(&self) -> Result<String, Failure> {
+    /// The sources of this machine, with what the release adds or in place of its own, as deb822 (sources.list(5)).
+    fn sources(&self, release: Release) -> Result<String, Failure> {
         let mut list = Command::new("apt-get");
         list.args(["indextargets", "--format", "$(REPO_URI) $(CODENAME)", "Created-By: Packages", "Origin: Debian"]);
         let said = process::ask(&mut list, self.signals)?.map_err(|why| trouble("find the archive", why))?;
         let mut suites: BTreeSet<(String, String)> = BTreeSet::new();
         for (address, codename) in said.lines().filter_map(|line| line.split_once(' ')) {
-            suites.insert((address.to_owned(), codename.to_owned()));
-            if !codename.contains('-') {
-                suites.insert((address.to_owned(), format!("{codename}-backports")));
-            }
+            // Its updates have names such as `bookworm-security`.
+            let is_whole = !codename.contains('-');
+            let wanted = match release {
+                Release::This if is_whole => vec![codename.to_owned(), format!("{codename}-backports")],
+                Release::This => vec![codename.to_owned()],
+                Release::Testing if is_whole => vec!["testing".to_owned()],
+                Release::Testing => Vec::new(),
+            };
+            suites.extend(wanted.into_iter().map(|suite| (address.to_owned(), suite)));
         }
         if suites.is_empty() {
             return Err(trouble("find the archive", "apt names none".to_owned()));
@@ -151,7 +176,11 @@ impl<'a> Archive<'a> {
     /// The unpacked files of the kernel package, and the kernel's release.
     fn kernel(&self) -> Result<(PathBuf, String), Failure> {
         // A package without files, which names the one that has them.
-        let newest = &*format!("linux-image-cloud-{}", self.architecture.debian());
+        let newest = match self.architecture {
+            Architecture::X86_64 => "linux-image-cloud-amd64",
+            // With the drivers of a Raspberry Pi.
+            Architecture::Aarch64 => "linux-image-arm64",
+        };
         let versions = self.run(Command::new("apt-cache").args(["madison", newest]), "find a kernel")?;
         let versions = versions.lines().filter_map(|line| line.split('|').nth(1)).map(str::trim);
         let mut fitting: Vec<(Vec<u32>, &str)> = versions

@@ -251,22 +251,8 @@ impl Machine {
 
     fn start(&self, qemu: &mut Command) -> Guest<'_> {
         let mut process = qemu.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().expect("QEMU runs");
-        let console = Arc::new(Mutex::new(String::new()));
-        let has_ended = Arc::<AtomicBool>::default();
-        let (shared, ended) = (console.clone(), has_ended.clone());
-        let output = process.stdout.take().expect("piped");
-        std::thread::spawn(move || {
-            let mut output = BufReader::new(output);
-            let mut line = Vec::new();
-            while output.read_until(b'\n', &mut line).is_ok_and(|count| count > 0) {
-                let text = String::from_utf8_lossy(&line).replace('\r', "");
-                eprint!("| {text}");
-                shared.lock().unwrap_or_else(PoisonError::into_inner).push_str(&text);
-                line.clear();
-            }
-            ended.store(true, Ordering::Release);
-        });
-        Guest { machine: self, process, console, has_ended, token: TOKEN.to_owned() }
+        let console = Console::of(process.stdout.take().expect("piped"));
+        Guest { machine: self, process, console, token: TOKEN.to_owned() }
     }
 
     /// Switches it on and waits until it is up.
@@ -277,8 +263,66 @@ impl Machine {
     }
 }
 
+/// What a machine says on its serial line.
+#[derive(Default)]
+pub(crate) struct Console {
+    text: Arc<Mutex<String>>,
+    has_ended: Arc<AtomicBool>,
+}
+
+impl Console {
+    /// Reads it to its end, and shows it.
+    pub(crate) fn of(output: impl Read + Send + 'static) -> Self {
+        let console = Self::default();
+        let (text, has_ended) = (console.text.clone(), console.has_ended.clone());
+        std::thread::spawn(move || {
+            let mut output = BufReader::new(output);
+            let mut line = Vec::new();
+            while output.read_until(b'\n', &mut line).is_ok_and(|count| count > 0) {
+                let said = String::from_utf8_lossy(&line).replace('\r', "");
+                eprint!("| {said}");
+                text.lock().unwrap_or_else(PoisonError::into_inner).push_str(&said);
+                line.clear();
+            }
+            has_ended.store(true, Ordering::Release);
+        });
+        console
+    }
+
+    /// What it has said so far.
+    pub(crate) fn text(&self) -> String {
+        self.text.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Waits until it has said this; answers the line.
+    #[track_caller]
+    pub(crate) fn says(&self, words: &str) -> String {
+        until(&format!("the console says {words:?}"), || {
+            let has_ended = self.has_ended.load(Ordering::Acquire);
+            let text = self.text();
+            assert!(!has_ended || text.contains(words), "the machine ended without {words:?}:\n{text}");
+            // A line is whole once the next has begun.
+            let (whole, _) = text.rsplit_once('\n')?;
+            whole.lines().find(|line| line.contains(words)).map(str::to_owned)
+        })
+    }
+}
+
+/// What a call to the gateway at that port answers, or the words of its error.
+pub(crate) fn call(port: u16, token: &str, patience: &str, words: &[&str]) -> Result<Value, String> {
+    let mut luca = Command::new(PathBuf::from(env!("CARGO_BIN_EXE_image")).with_file_name("luca-run"));
+    luca.args(["--gateway", &format!("ws://127.0.0.1:{port}/ws"), "--json", "--timeout", patience]);
+    luca.args(words).env("LLMBASEDOS_TOKEN", token).stdin(Stdio::null());
+    let output = luca.output().expect("luca-run runs");
+    if !output.status.success() {
+        return Err(String::from_utf8_lossy(&output.stderr).into_owned());
+    }
+    let text = String::from_utf8_lossy(&output.stdout);
+    serde_json::from_str(&text).map_err(|error| format!("{error}: {text}"))
+}
+
 /// A port that is free.
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     listener.local_addr().expect("an address").port()
 }
@@ -287,8 +331,7 @@ fn free_port() -> u16 {
 pub(crate) struct Guest<'m> {
     machine: &'m Machine,
     process: Child,
-    console: Arc<Mutex<String>>,
-    has_ended: Arc<AtomicBool>,
+    console: Console,
     pub(crate) token: String,
 }
 
@@ -318,20 +361,13 @@ impl Hand {
 impl Guest<'_> {
     /// What its serial console has said so far.
     pub(crate) fn console(&self) -> String {
-        self.console.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.console.text()
     }
 
     /// Waits until its console has said this; answers the line.
     #[track_caller]
     pub(crate) fn says(&self, words: &str) -> String {
-        until(&format!("the console says {words:?}"), || {
-            let has_ended = self.has_ended.load(Ordering::Acquire);
-            let console = self.console();
-            assert!(!has_ended || console.contains(words), "the machine ended without {words:?}:\n{console}");
-            // A line is whole once the next has begun.
-            let (whole, _) = console.rsplit_once('\n')?;
-            whole.lines().find(|line| line.contains(words)).map(str::to_owned)
-        })
+        self.console.says(words)
     }
 
     /// What a call answers, or the words of its error.
@@ -341,16 +377,7 @@ impl Guest<'_> {
 
     /// The same with another patience.
     pub(crate) fn call_for(&self, patience: &str, words: &[&str]) -> Result<Value, String> {
-        let program = PathBuf::from(env!("CARGO_BIN_EXE_image")).with_file_name("luca-run");
-        let mut luca = Command::new(program);
-        luca.args(["--gateway", &format!("ws://127.0.0.1:{}/ws", self.machine.port), "--json", "--timeout", patience]);
-        luca.args(words).env("LLMBASEDOS_TOKEN", &self.token).stdin(Stdio::null());
-        let output = luca.output().expect("luca-run runs");
-        if !output.status.success() {
-            return Err(String::from_utf8_lossy(&output.stderr).into_owned());
-        }
-        let text = String::from_utf8_lossy(&output.stdout);
-        serde_json::from_str(&text).map_err(|error| format!("{error}: {text}"))
+        call(self.machine.port, &self.token, patience, words)
     }
 
     /// The same, again and again until it is answered well.

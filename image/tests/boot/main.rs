@@ -3,6 +3,7 @@
 //! Run by `scripts/test boot`, which builds the image first.
 
 mod aarch64;
+mod command;
 mod cut;
 mod data;
 mod faults;

@@ -16,6 +16,8 @@ const WATCHDOG_SECONDS: u32 = 30;
 /// A word of the kernel's command line with which an owner sees whether the watchdog of a machine works: PID 1 hangs
 /// after so many seconds.
 const HANG: &str = "llmbasedos.hang=";
+/// A word of it for a machine whose watchdog is of no use.
+const WATCHDOG_OFF: &str = "llmbasedos.watchdog=off";
 /// How often the time is kept.
 const KEEP_TIME_EVERY: Millis = 10 * 60 * 1000;
 
@@ -35,7 +37,8 @@ impl Upkeep {
     /// Starts the watchdog. `command_line` is the kernel's.
     pub(super) fn start(command_line: &str, trial: Option<Trial>) -> Self {
         let path = Path::new(WATCHDOG);
-        let started = path.exists().then(|| Watchdog::start(path, WATCHDOG_SECONDS));
+        let is_off = command_line.split_ascii_whitespace().any(|word| word == WATCHDOG_OFF);
+        let started = (path.exists() && !is_off).then(|| Watchdog::start(path, WATCHDOG_SECONDS));
         let watchdog = started
             .and_then(|started| started.map_err(|error| say(&format!("{WATCHDOG}: cannot be used: {error}"))).ok());
         let word = command_line.split_ascii_whitespace().find_map(|word| word.strip_prefix(HANG));

@@ -11,9 +11,9 @@ use std::time::Instant;
 use sha2::{Digest, Sha256};
 
 use crate::cache::{Cache, has_size, hex, make_folder, publish};
-use crate::dev::fetch::{Index, Package};
-use crate::dev::progress;
 use crate::failure::{Failure, plain};
+use crate::fetch::{Index, Package};
+use crate::progress;
 use crate::signals::Signals;
 use crate::terminal::{Stage, Terminal};
 
@@ -24,8 +24,8 @@ pub(crate) struct Weights {
     pub(crate) title: &'static str,
     /// Its name for programs.
     pub(crate) name: &'static str,
-    file: &'static str,
-    bytes: u64,
+    pub(crate) file: &'static str,
+    pub(crate) bytes: u64,
     sha256: &'static str,
     slices: &'static [Slice],
 }

@@ -1,0 +1,202 @@
+//! A model that runs in the machine itself: llama.cpp and weights on the data partition, and the service that is made of
+//! them.
+//!
+//! The engine is Debian's, of the release that is to come: no other has it. Its libraries and their loader lie beside it, for
+//! the system has none that it could meet. It chooses its code by the processor that it finds.
+//!
+//! | path on the data partition | what |
+//! | --- | --- |
+//! | `engine/` | `llama-server`, its libraries, their loader |
+//! | `models/` | the weights |
+//! | `arcs.d/llama_server.toml` | the service |
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use toml::{Table, Value};
+
+use super::packages::{Archive, Release};
+use super::{Tools, nested, write};
+use crate::architecture::Architecture;
+use crate::cache::Cache;
+use crate::failure::Failure;
+use crate::process;
+use crate::signals::Signals;
+use crate::terminal::Terminal;
+use crate::weights::{QWEN, Weights};
+
+/// The package with the server, and the server.
+const PACKAGE: &str = "llama.cpp-tools";
+const SERVER: &str = "llama-server";
+/// The libraries that the engine opens by itself begin so, one for each kind of processor.
+const PLUGINS: &str = "libggml-cpu-";
+/// What the loader of programs begins with.
+const LOADER: &str = "ld-linux";
+/// What is left free for what the service writes, in bytes.
+const ROOM: u64 = 32 << 20;
+
+/// The service. What begins with `%` is filled in.
+const MANIFEST: &str = r#"# A model of this machine's own: `[arcs.llm_router.backends.local]` of llmbasedos.toml leads to it.
+name = "llama_server"
+version = "1"
+description = "Runs %name with llama.cpp"
+exec = [
+    "/data/engine/%loader", "--library-path", "/data/engine", "/data/engine/llama-server",
+    "--model", "/data/models/%file", "--alias", "%name", "--host", "127.0.0.1", "--port", "11434",
+    "--ctx-size", "8192", "--parallel", "1", "--cache-ram", "256", "--no-ui", "--no-slots", "--offline",
+]
+activation = "boot"
+transport = "none"
+restart = "always"
+[env]
+# Threads that wait must not spin.
+OMP_WAIT_POLICY = "passive"
+"#;
+/// How the router reaches it. One at a time: two at once share what processors there are, and both time out.
+const BACKEND: &str = r#"kind = "openai"
+url = "http://127.0.0.1:11434"
+parallel = 1
+timeout = "600s"
+"#;
+
+/// Engine and weights, ready to be copied.
+#[derive(Debug)]
+pub(super) struct LocalModel {
+    /// The engine's files by their names.
+    engine: BTreeMap<String, PathBuf>,
+    weights: PathBuf,
+}
+
+impl LocalModel {
+    /// Fetches what is not there yet.
+    pub(super) fn provide(
+        architecture: Architecture,
+        cache: &Cache,
+        day: &str,
+        terminal: &Terminal,
+        signals: &Signals,
+    ) -> Result<Self, Failure> {
+        let stage = terminal.stage("engine", "llama.cpp", "fetching");
+        let lock = cache.lock(signals, || stage.doing("waiting for another that fetches"))?;
+        let archive = Archive::open(cache, architecture, Release::Testing, day, signals)?;
+        let engine = Gathering { architecture, signals, offered: BTreeMap::new(), taken: BTreeMap::new() };
+        let engine = engine.gather(&archive)?;
+        drop(lock);
+        stage.finish("ready");
+        Ok(Self { engine, weights: QWEN.provide(cache, terminal, signals)? })
+    }
+
+    /// How much room it takes on the data partition, in MiB.
+    pub(super) fn mib(&self) -> Result<u64, Failure> {
+        let mut bytes = ROOM;
+        for file in self.engine.values().chain([&self.weights]) {
+            bytes += fs::metadata(file).map_err(|error| Failure::io("find", file, &error))?.len();
+        }
+        Ok(bytes.div_ceil(1 << 20))
+    }
+
+    /// What goes onto the data partition: the file, its path there, whether it is run.
+    pub(super) fn files(&self, tools: &Tools<'_>) -> Result<Vec<(PathBuf, String, bool)>, Failure> {
+        let loader = self.engine.keys().find(|name| name.starts_with(LOADER));
+        let loader = loader.ok_or_else(|| Failure::new("the engine has no loader", "", "report this"))?;
+        let Weights { file, name, .. } = QWEN;
+        let manifest = tools.work.join("llama_server.toml");
+        write(&manifest, &MANIFEST.replace("%loader", loader).replace("%file", file).replace("%name", name))?;
+        let engine = self.engine.iter().map(|(name, source)| {
+            let is_run = name.starts_with(LOADER) || name == SERVER;
+            (source.clone(), format!("engine/{name}"), is_run)
+        });
+        let others = [
+            (self.weights.clone(), format!("models/{file}"), false),
+            (manifest, "arcs.d/llama_server.toml".to_owned(), false),
+        ];
+        Ok(engine.chain(others).collect())
+    }
+
+    /// The router's backend for it, by its name.
+    pub(super) fn backend() -> Table {
+        let mut backend: Table = BACKEND.parse().unwrap_or_default();
+        backend.insert("model".to_owned(), Value::from(QWEN.name));
+        nested(&["local"], backend)
+    }
+}
+
+/// What of some packages a program takes to run.
+struct Gathering<'a> {
+    architecture: Architecture,
+    signals: &'a Signals,
+    /// The files that are in the packages so far, by name.
+    offered: BTreeMap<String, PathBuf>,
+    taken: BTreeMap<String, PathBuf>,
+}
+
+impl Gathering<'_> {
+    /// The server with all that it is linked to: package for package of those that it depends on, until nothing is missing.
+    fn gather(mut self, archive: &Archive<'_>) -> Result<BTreeMap<String, PathBuf>, Failure> {
+        let mut missing = BTreeSet::from([SERVER.to_owned()]);
+        for package in archive.needs(PACKAGE)? {
+            let folder = archive.unpacked(&package)?;
+            self.offer(&folder.join("usr/bin"))?;
+            self.offer(&folder.join(format!("usr/lib/{}-linux-gnu", self.architecture)))?;
+            let plugins = self.offered.keys().filter(|name| name.starts_with(PLUGINS));
+            missing.extend(plugins.filter(|name| !self.taken.contains_key(*name)).cloned());
+            while let Some(name) = missing.iter().find(|name| self.offered.contains_key(*name)).cloned() {
+                missing.remove(&name);
+                let needed = self.take(name)?;
+                missing.extend(needed.into_iter().filter(|name| !self.taken.contains_key(name)));
+            }
+            if missing.is_empty() {
+                return Ok(self.taken);
+            }
+        }
+        let missing = missing.into_iter().collect::<Vec<_>>().join(", ");
+        Err(Failure::new("the engine is not complete", format!("no package has {missing}"), "report this"))
+    }
+
+    /// Adds the files of a folder and of those below it.
+    fn offer(&mut self, folder: &Path) -> Result<(), Failure> {
+        if !folder.is_dir() {
+            return Ok(());
+        }
+        let entries = fs::read_dir(folder).map_err(|error| Failure::io("read", folder, &error))?;
+        for path in entries.flatten().map(|entry| entry.path()) {
+            if path.is_dir() {
+                self.offer(&path)?;
+            } else if let Some(name) = path.file_name().and_then(|name| name.to_str()) {
+                self.offered.insert(name.to_owned(), path.clone());
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes a file; answers the names of what it is linked to.
+    fn take(&mut self, name: String) -> Result<Vec<String>, Failure> {
+        let Some(path) = self.offered.get(&name) else { return Ok(Vec::new()) };
+        let path = path.canonicalize().map_err(|error| Failure::io("find", path, &error))?;
+        let mut dump = Command::new(self.architecture.tool("objdump"));
+        let said = process::ask(dump.arg("--private-headers").arg(&path), self.signals)?;
+        let said = said.map_err(|why| Failure::new(format!("cannot read {}", path.display()), why, "report this"))?;
+        self.taken.insert(name, path);
+        let needed = said.lines().filter_map(|line| line.trim().strip_prefix("NEEDED"));
+        Ok(needed.map(|name| name.trim().to_owned()).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use spec::{Manifest, Origin};
+
+    use super::*;
+
+    #[test]
+    fn the_service_is_a_sound_one_and_the_router_knows_its_model() {
+        let manifest = MANIFEST.replace("%loader", "ld").replace("%file", QWEN.file).replace("%name", QWEN.name);
+        Manifest::parse("llama_server.toml", &manifest, Origin::User).expect("sound");
+        assert!(!manifest.contains('%'), "{manifest}");
+        let backend = LocalModel::backend();
+        assert_eq!(backend["local"]["model"].as_str(), Some(QWEN.name));
+        assert_eq!(backend["local"]["url"].as_str(), Some("http://127.0.0.1:11434"));
+    }
+}
