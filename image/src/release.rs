@@ -55,8 +55,10 @@ pub(crate) fn build(
     if let Some(compiler) = compiler {
         cargo.env("RUSTC", compiler);
     }
-    let linker = format!("CARGO_TARGET_{}_LINKER", target.replace('-', "_").to_uppercase());
-    cargo.env(linker, architecture.tool("gcc"));
+    if architecture != Architecture::HOST {
+        let linker = format!("CARGO_TARGET_{}_LINKER", target.replace('-', "_").to_uppercase());
+        cargo.env(linker, architecture.tool("gcc"));
+    }
     let status = process::foreground(cargo.env("RUSTFLAGS", RUSTFLAGS), signals)?;
     if !status.success() {
         return Err(Failure::new("the programs could not be built", "see above", "mend that and run this again"));

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::os::fd::RawFd;
 use std::path::PathBuf;
 
 use crate::error::StartError;
@@ -30,12 +31,19 @@ pub(crate) enum Command {
     Help,
     Version,
     Run(Options),
-    /// As PID 1 on the root of the image, begun so many seconds after the kernel.
-    Appliance {
-        started: Option<f64>,
-    },
+    /// As PID 1 on the root of the image.
+    Appliance(Inheritance),
     /// As the service that keeps what services write.
     Logd,
+}
+
+/// What the first stage tells the second.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct Inheritance {
+    /// How many seconds after the kernel it began.
+    pub(crate) started: Option<f64>,
+    /// The descriptor of the watchdog, which runs.
+    pub(crate) watchdog: Option<RawFd>,
 }
 
 /// What kind of machine it is.
@@ -73,7 +81,7 @@ pub(crate) const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Add
 pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, StartError> {
     use lexopt::prelude::{Long, Short};
     let mut parser = lexopt::Parser::from_iter(arguments);
-    let (mut dev, mut appliance, mut started) = (false, false, None);
+    let (mut dev, mut appliance, mut inheritance) = (false, false, Inheritance::default());
     let (mut data, mut with_parent) = (None, false);
     let (mut manifests, mut config, mut listen, mut programs) = (Vec::new(), Vec::new(), None, None);
     while let Some(argument) = parser.next().map_err(usage)? {
@@ -83,7 +91,8 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Com
             Long("logd") => return Ok(Command::Logd),
             Long("dev") => dev = true,
             Long("appliance") => appliance = true,
-            Long("started") => started = parser.value().map_err(usage)?.to_string_lossy().parse().ok(),
+            Long("started") => inheritance.started = parser.value().map_err(usage)?.to_string_lossy().parse().ok(),
+            Long("watchdog") => inheritance.watchdog = parser.value().map_err(usage)?.to_string_lossy().parse().ok(),
             Long("with-parent") => with_parent = true,
             Long("data") => data = Some(PathBuf::from(parser.value().map_err(usage)?)),
             Long("manifests") => manifests.push(PathBuf::from(parser.value().map_err(usage)?)),
@@ -94,7 +103,7 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Com
         }
     }
     if appliance && std::process::id() == 1 {
-        return Ok(Command::Appliance { started });
+        return Ok(Command::Appliance(inheritance));
     }
     if !dev {
         let message = "runs as PID 1 of the image, or on a developer's machine as `init --dev --data DIR`";

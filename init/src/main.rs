@@ -46,7 +46,7 @@ fn main() -> ExitCode {
         Ok(Command::Help) => return print(command_line::HELP),
         Ok(Command::Version) => return print(concat!("init ", env!("CARGO_PKG_VERSION"), "\n")),
         Ok(Command::Run(options)) => run(&options),
-        Ok(Command::Appliance { started }) => boot::appliance(started),
+        Ok(Command::Appliance(inheritance)) => boot::appliance(&inheritance),
         Ok(Command::Logd) => return logd::run(),
         Err(error) => Err(error),
     };

@@ -177,7 +177,10 @@ impl Store {
         // The old one holds the file's lock until it is dropped.
         *database = None;
         let path = || self.path.clone();
-        if !self.path.exists() {
+        // What cannot be looked at is not taken for absent: making it would replace it.
+        let is_there = self.path.try_exists();
+        let is_there = is_there.map_err(|error| StoreError::Open { path: path(), source: Box::new(error.into()) })?;
+        if !is_there {
             make(&self.path).map_err(|source| StoreError::Open { path: path(), source: Box::new(source) })?;
         }
         let opened = Database::builder().set_cache_size(CACHE_BYTES).create(&self.path);

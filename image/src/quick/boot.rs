@@ -7,7 +7,7 @@
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use spec::SystemConfig;
@@ -94,20 +94,9 @@ impl Guest<'_> {
             if let Err(interrupted) = signals.check() {
                 say("switching the machine off");
                 let mut off = Command::new(repository.program("luca-run"));
-                off.args([
-                    "--gateway",
-                    &url,
-                    "--token-file",
-                    &text(&token_file),
-                    "--timeout",
-                    "10s",
-                    "system.poweroff",
-                ]);
-                let asked = process::Running::start(&mut off).map(|mut asked| asked.wait_at_most(STOP_PATIENCE));
-                let begun = Instant::now();
-                while asked.is_ok() && machine.ended().is_none() && begun.elapsed() < STOP_PATIENCE {
-                    std::thread::sleep(LOOK_EVERY);
-                }
+                off.args(["--gateway", &url, "--timeout", "10s", "--token-file"]);
+                off.arg(&token_file).arg("system.poweroff").stdout(Stdio::null()).stderr(Stdio::null());
+                switch_off(&mut machine, &mut off);
                 return Err(interrupted.keeping(&format!("its disk is kept in {}", short(&disk))));
             }
             std::thread::sleep(LOOK_EVERY);
@@ -123,6 +112,7 @@ impl Guest<'_> {
         let disk = self.folder.join("machine.img");
         let size = |path: &Path| fs::metadata(path).map(|data| data.len()).ok();
         if size(&disk).is_some_and(|there| Some(there) >= size(&self.image.disk)) {
+            self.check_layout(&disk)?;
             for (partition, content) in &self.image.system {
                 put(content, &disk, self.image.layout.place(partition)?, Zeros::Written)?;
             }
@@ -135,6 +125,17 @@ impl Guest<'_> {
             return Err(Failure::new(format!("cannot write {}", disk.display()), status, "see above"));
         }
         self.enlarged(disk)
+    }
+
+    /// Refuses a disk with other partitions than those that are to be written: its data would be overwritten.
+    fn check_layout(&self, disk: &Path) -> Result<(), Failure> {
+        let made_anew = format!("keep what you need of it, and move it away: mv {0} {0}.old", short(disk));
+        let wrong = |why: String| Failure::new(format!("{} cannot be used", short(disk)), why, made_anew.as_str());
+        match self.image.layout.is_that_of(disk) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(wrong("its partitions lie elsewhere than those of this version".to_owned())),
+            Err(error) => Err(wrong(error.to_string())),
+        }
     }
 
     /// With empty room behind what is on it, which costs nothing until it is used.
@@ -199,6 +200,24 @@ impl Guest<'_> {
     }
 }
 
+/// Asks the machine to end until it does: while it starts, nobody answers there.
+fn switch_off(machine: &mut process::Running, off: &mut Command) {
+    let begun = Instant::now();
+    let mut is_asked = false;
+    while machine.ended().is_none() {
+        let left = STOP_PATIENCE.saturating_sub(begun.elapsed());
+        if left.is_zero() {
+            say("it did not end in time: its plug is pulled");
+            return;
+        }
+        if !is_asked {
+            let asked = process::Running::start(off).map(|mut asked| asked.wait_at_most(left));
+            is_asked = matches!(asked, Ok(Some(status)) if status.success());
+        }
+        std::thread::sleep(LOOK_EVERY);
+    }
+}
+
 /// What the machine's `llmbasedos.toml` says: what the owner's does, and how it is reached unless that says otherwise.
 fn settings(owners: Option<&Path>, token: &str, backends: Table) -> Result<String, Failure> {
     let mut table = match owners {
@@ -210,16 +229,16 @@ fn settings(owners: Option<&Path>, token: &str, backends: Table) -> Result<Strin
             source.parse().map_err(|error: toml::de::Error| broken(error.to_string()))?
         }
     };
-    let everywhere = |port: u16| Value::from(format!("0.0.0.0:{port}"));
-    let tokens = Value::from(vec![Value::from(token)]);
-    for (section, key, value) in [
-        ("gateway", "tokens", tokens),
-        ("listen", "gateway", everywhere(GATEWAY_PORT)),
-        ("listen", "sites", everywhere(SITES_PORT)),
-    ] {
-        let section = table.entry(section).or_insert_with(|| Value::from(Table::new()));
-        if let Some(section) = section.as_table_mut() {
-            section.entry(key).or_insert(value);
+    // A token of this command's own, beside the owner's: it switches the machine off.
+    let gateway = table.entry("gateway").or_insert_with(|| Value::from(Table::new()));
+    if let Some(gateway) = gateway.as_table_mut() {
+        let tokens = gateway.entry("tokens").or_insert_with(|| Value::from(Vec::<Value>::new()));
+        tokens.as_array_mut().into_iter().for_each(|tokens| tokens.push(Value::from(token)));
+    }
+    let listen = table.entry("listen").or_insert_with(|| Value::from(Table::new()));
+    if let Some(listen) = listen.as_table_mut() {
+        for (name, port) in [("gateway", GATEWAY_PORT), ("sites", SITES_PORT)] {
+            listen.entry(name).or_insert(Value::from(format!("0.0.0.0:{port}")));
         }
     }
     let arcs = table.entry("arcs").or_insert_with(|| Value::from(Table::new()));

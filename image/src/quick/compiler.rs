@@ -12,6 +12,7 @@ use crate::architecture::Architecture;
 use crate::cache::{Cache, make_folder, publish, remove_folder};
 use crate::failure::{Failure, plain};
 use crate::process;
+use crate::repository::Repository;
 use crate::signals::Signals;
 
 /// Debian's newest compiler in a stable release: the one that it builds browsers with.
@@ -32,9 +33,10 @@ pub(super) fn find(
     architecture: Architecture,
     cache: &Cache,
     day: &str,
+    repository: &Repository,
     signals: &Signals,
 ) -> Result<Option<PathBuf>, Failure> {
-    if architecture == Architecture::HOST || has_library(architecture, signals)? {
+    if architecture == Architecture::HOST || has_library(architecture, repository, signals)? {
         return Ok(None);
     }
     let here = Archive::open(cache, Architecture::HOST, Release::This, day, signals)?;
@@ -62,8 +64,10 @@ pub(super) fn find(
     Ok(Some(rustc))
 }
 
-fn has_library(architecture: Architecture, signals: &Signals) -> Result<bool, Failure> {
+/// Whether the toolchain that the checkout pins has it.
+fn has_library(architecture: Architecture, repository: &Repository, signals: &Signals) -> Result<bool, Failure> {
     let mut rustc = Command::new("rustc");
+    rustc.current_dir(repository.path(""));
     rustc.args(["--print", "target-libdir", "--target", &architecture.target()]);
     Ok(process::ask(&mut rustc, signals)?.is_ok_and(|folder| Path::new(folder.trim()).is_dir()))
 }

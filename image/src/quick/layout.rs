@@ -84,6 +84,16 @@ impl Layout {
         ALIGNMENT + self.partitions().iter().map(|partition| partition.size).sum::<u64>() + BEHIND
     }
 
+    /// Whether the partitions of a disk lie where these do; the last may be larger.
+    pub(crate) fn is_that_of(self, disk: &Path) -> Result<bool, gpt::GptError> {
+        let disk = GptConfig::new().open(disk)?;
+        let lies = |partition: &Partition, place: Place| {
+            let mut there = disk.partitions().values();
+            there.any(|there| there.name == partition.name && there.first_lba * SECTOR == place.start)
+        };
+        Ok(self.places().iter().all(|(partition, place)| lies(partition, *place)))
+    }
+
     /// Makes an empty disk with its table at `path`; answers where each partition lies.
     pub(crate) fn create(self, path: &Path) -> Result<Vec<(Partition, Place)>, Failure> {
         let failed = |error: std::io::Error| Failure::io("write", path, &error);
@@ -142,6 +152,8 @@ mod tests {
         };
         assert_eq!(head(&one), head(&other));
         let disk = GptConfig::new().open(&one).expect("a table");
+        assert!(Layout::default().is_that_of(&one).expect("read"));
+        assert!(Layout { data_mib: 1 }.is_that_of(&one).expect("read"), "data may have grown");
         let names: Vec<&str> = disk.partitions().values().map(|partition| partition.name.as_str()).collect();
         assert_eq!(names, ["esp", "state", "boot-a", "boot-b", "root-a", "root-b", "config", "data"]);
         let (data, place) = places.last().expect("data are the last");

@@ -31,7 +31,7 @@ pub(crate) mod size;
 mod state;
 mod uki;
 
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -85,6 +85,7 @@ pub(crate) fn run(
     let name = if options.with_model { format!("{architecture}-model") } else { architecture.to_string() };
     let folder = folder.unwrap_or_else(|| repository.path("build").join(name));
     make_folder(&folder)?;
+    let _lock = lock(&folder)?;
     repository.link_programs()?;
     let terminal = Terminal::new(format!("llmbasedos {} · quick image · {architecture}", env!("CARGO_PKG_VERSION")));
     let image = build(architecture, options.with_model, &folder, repository, &terminal, signals)?;
@@ -96,6 +97,20 @@ pub(crate) fn run(
     let model = if options.with_model { " --with-model" } else { "" };
     say(format_args!("next     scripts/run --qemu{other}{model}"));
     Ok(())
+}
+
+/// Keeps others from the folder: a machine that runs must not have its disk changed under it.
+fn lock(folder: &Path) -> Result<File, Failure> {
+    let path = folder.join("lock");
+    let file = File::create(&path).map_err(|error| Failure::io("write", &path, &error))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => {
+            let advice = "end that one; or use another folder: --output DIR";
+            Err(Failure::new(format!("{} is in use", short(folder)), "a machine runs or is built there", advice))
+        }
+        Err(TryLockError::Error(error)) => Err(Failure::io("lock", &path, &error)),
+    }
 }
 
 /// Builds the image in `folder`.
@@ -116,7 +131,7 @@ fn build(
     let epoch = epoch(repository, signals)?;
     let day = (epoch / 86_400).to_string();
     let packages = Packages::unpack(&cache, architecture, &day, signals)?;
-    let compiler = compiler::find(architecture, &cache, &day, signals)?;
+    let compiler = compiler::find(architecture, &cache, &day, repository, signals)?;
     drop(lock);
     stage.finish(&format!("ready · Linux {}", packages.release));
 
@@ -135,8 +150,7 @@ fn build(
     let loaded = modules.copy(modules::FIRST, &[], &first)?;
     let layout = Layout { data_mib: model.as_ref().map_or(Ok(0), LocalModel::mib)? };
     let tools = Tools { work: &work, layout, epoch, signals };
-    let e2fsck = &packages.e2fsck;
-    let root = root::Root { programs: &programs, e2fsck, modules: &modules, loaded: &loaded, repository };
+    let root = root::Root { programs: &programs, packages: &packages, modules: &modules, loaded: &loaded, repository };
     let (root, verified) = root.make(&tools, Slot::A)?;
     stage.finish(&format!("{:.1} MB", megabytes(&root)?));
 

@@ -12,10 +12,19 @@ use crate::failure::Failure;
 use crate::process::{self, Running};
 use crate::signals::Signals;
 
-/// What it takes to find and check the root, on a disk of QEMU's and on the card of a Raspberry Pi. The sums are asked for
+/// The watchdogs, and what it takes to find and check the root, on a disk of QEMU's and on the card of a Raspberry Pi. The sums are asked for
 /// by a name of their own, not by that of their module.
-pub(crate) const FIRST: &[&str] =
-    &["virtio_blk", "bcm2835", "sdhci-iproc", "crc32c_generic", "sha256-arm64", "erofs", "dm-verity"];
+pub(crate) const FIRST: &[&str] = &[
+    "i6300esb",
+    "bcm2835_wdt",
+    "virtio_blk",
+    "bcm2835",
+    "sdhci-iproc",
+    "crc32c_generic",
+    "sha256-arm64",
+    "erofs",
+    "dm-verity",
+];
 /// Everything else.
 pub(crate) const SECOND: &[&str] = &[
     "ext4",
@@ -26,13 +35,11 @@ pub(crate) const SECOND: &[&str] = &[
     "button",
     "virtio_net",
     "virtio-rng",
-    "i6300esb",
     "phy-generic",
     "dwc2",
     "smsc95xx",
     "cdc_ether",
     "bcm2835-rng",
-    "bcm2835_wdt",
 ];
 
 /// The modules of a kernel, by name.

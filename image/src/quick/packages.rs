@@ -1,7 +1,7 @@
 //! Debian packages of which files go into the image: fetched by apt from the archive that this machine uses, checked
 //! by apt's signatures, and unpacked in the cache. Nothing is installed, and no root is needed.
 //!
-//! The kernel is of the first version since 6.12 that the archive has, in its stable part or its backports: that one
+//! The kernel is the newest of the first series since 6.12 that the archive has, in its stable part or its backports: that one
 //! knows Landlock's fifth ABI and the watchdog that QEMU has.
 
 use std::collections::BTreeSet;
@@ -33,6 +33,7 @@ APT::Architecture "%";
 APT::Architectures { "%"; };
 Acquire::Languages "none";
 Acquire::AllowReleaseInfoChange "true";
+APT::Update::Error-Mode "any";
 "#;
 
 /// The unpacked packages of which files go into the image.
@@ -42,6 +43,7 @@ pub(super) struct Packages {
     /// That of the kernel.
     pub(super) release: String,
     pub(super) e2fsck: PathBuf,
+    certificates: PathBuf,
     pub(super) grub: Grub,
     architecture: Architecture,
     boot: PathBuf,
@@ -60,6 +62,7 @@ impl Packages {
         let there = Archive::open(cache, architecture, Release::This, day, signals)?;
         let (kernel, release) = there.kernel()?;
         let e2fsck = there.unpacked("e2fsck-static")?;
+        let certificates = here.unpacked("ca-certificates")?;
         let modules = there.unpacked(&format!("grub-efi-{}-bin", architecture.debian()))?;
         let grub = Grub { tools: here.unpacked("grub-common")?, modules };
         let boot = there.unpacked("systemd-boot-efi")?;
@@ -67,7 +70,7 @@ impl Packages {
             Architecture::X86_64 => "ovmf",
             Architecture::Aarch64 => "qemu-efi-aarch64",
         })?;
-        Ok(Self { kernel, release, e2fsck, grub, architecture, boot, firmware })
+        Ok(Self { kernel, release, e2fsck, certificates, grub, architecture, boot, firmware })
     }
 
     /// The kernel as it is packed.
@@ -78,6 +81,16 @@ impl Packages {
     /// What a kernel is told of a Raspberry Pi: its device tree of that name.
     pub(super) fn device_tree(&self, name: &str) -> PathBuf {
         self.kernel.join("usr/lib").join(format!("linux-image-{}/broadcom", self.release)).join(name)
+    }
+
+    /// Whom a client of TLS trusts: all that Mozilla does, one after the other.
+    pub(super) fn certificates(&self) -> Result<String, Failure> {
+        let folder = self.certificates.join("usr/share/ca-certificates/mozilla");
+        let entries = fs::read_dir(&folder).map_err(|error| Failure::io("read", &folder, &error))?;
+        let mut files: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+        files.sort();
+        let read = |file: &PathBuf| fs::read_to_string(file).map_err(|error| Failure::io("read", file, &error));
+        files.iter().map(read).collect()
     }
 
     /// The program that starts a kernel that it carries.
@@ -113,6 +126,7 @@ pub(super) enum Release {
 pub(super) struct Archive<'a> {
     folder: PathBuf,
     architecture: Architecture,
+    day: &'a str,
     signals: &'a Signals,
 }
 
@@ -123,14 +137,14 @@ impl<'a> Archive<'a> {
         cache: &Cache,
         architecture: Architecture,
         release: Release,
-        day: &str,
+        day: &'a str,
         signals: &'a Signals,
     ) -> Result<Self, Failure> {
         let folder = match release {
             Release::This => cache.path("apt").join(architecture.name()),
             Release::Testing => cache.path("apt").join(format!("{architecture}-testing")),
         };
-        let archive = Self { folder, architecture, signals };
+        let archive = Self { folder, architecture, day, signals };
         for below in ["sources", "lists/partial", "cache/archives/partial", "packages"] {
             make_folder(&archive.folder.join(below))?;
         }
@@ -141,9 +155,22 @@ impl<'a> Archive<'a> {
         if fs::read_to_string(&read_on).is_ok_and(|text| text == day) {
             return Ok(archive);
         }
-        archive.run(Command::new("apt-get").arg("update"), "read what the archive has")?;
-        archive.write("read-on", day)?;
+        archive.update()?;
         Ok(archive)
+    }
+
+    fn update(&self) -> Result<(), Failure> {
+        self.run(Command::new("apt-get").arg("update"), "read what the archive has")?;
+        self.write("read-on", self.day)
+    }
+
+    /// Looks once more after reading anew what the archive has: the versions of an older list may be gone.
+    fn retried<T>(&self, look: impl Fn() -> Result<T, Failure>) -> Result<T, Failure> {
+        look().or_else(|_| {
+            self.signals.check()?;
+            self.update()?;
+            look()
+        })
     }
 
     /// The sources of this machine, with what the release adds or in place of its own, as deb822 (sources.list(5)).
@@ -175,6 +202,10 @@ impl<'a> Archive<'a> {
 
     /// The unpacked files of the kernel package, and the kernel's release.
     fn kernel(&self) -> Result<(PathBuf, String), Failure> {
+        self.retried(|| self.find_kernel())
+    }
+
+    fn find_kernel(&self) -> Result<(PathBuf, String), Failure> {
         // A package without files, which names the one that has them.
         let newest = match self.architecture {
             Architecture::X86_64 => "linux-image-cloud-amd64",
@@ -188,19 +219,27 @@ impl<'a> Archive<'a> {
             .filter(|(numbers, _)| *numbers >= FIRST_KERNEL.to_vec())
             .collect();
         fitting.sort();
-        let (_, version) =
+        let (first, _) =
             fitting.first().ok_or_else(|| trouble("find a kernel", "none is as new as 6.12".to_owned()))?;
+        let is_of_first = |numbers: &[u32]| numbers.iter().take(2).eq(first.iter().take(2));
+        let newest_of_first = fitting.iter().rfind(|(numbers, _)| is_of_first(numbers)).map(|(_, version)| *version);
+        let version = newest_of_first.unwrap_or_default();
         let shown =
             self.run(Command::new("apt-cache").arg("show").arg(format!("{newest}={version}")), "find a kernel")?;
         let name = shown.lines().find_map(|line| line.strip_prefix("Depends: ")?.split([' ', ',']).next());
         let name = name.filter(|name| name.starts_with("linux-image-"));
         let name = name.ok_or_else(|| trouble("find a kernel", format!("{newest} names none")))?;
         let release = name.trim_start_matches("linux-image-").to_owned();
-        Ok((self.unpacked(&format!("{name}={version}"))?, release))
+        Ok((self.unpack(&format!("{name}={version}"))?, release))
     }
 
-    /// The folder with the unpacked files of a package, `name` or `name=version`.
-    pub(super) fn unpacked(&self, package: &str) -> Result<PathBuf, Failure> {
+    /// The folder with the unpacked files of a package.
+    pub(super) fn unpacked(&self, name: &str) -> Result<PathBuf, Failure> {
+        self.retried(|| self.unpack(name))
+    }
+
+    /// The same, of `name` or `name=version`.
+    fn unpack(&self, package: &str) -> Result<PathBuf, Failure> {
         let name = package.split_once('=').map_or(package, |(name, _)| name);
         let policy = self.run(Command::new("apt-cache").args(["policy", name]), "find a package")?;
         let candidate = policy.lines().find_map(|line| line.trim().strip_prefix("Candidate: ")).unwrap_or_default();

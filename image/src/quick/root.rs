@@ -2,12 +2,14 @@
 //! checked as it is read.
 
 use std::fs::{self, File, Permissions};
+use std::io;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use spec::boot::{DEFAULT_CONFIG, INIT, MANIFESTS, MODULES, ROOT_BLOCK, RootImage, Slot};
 
 use super::modules::{self, Modules};
+use super::packages::Packages;
 use super::{Tools, layout, text};
 use crate::cache::make_folder;
 use crate::failure::Failure;
@@ -36,7 +38,7 @@ const FILES: [(&str, &str); 5] = [
 /// What a root is made of.
 pub(super) struct Root<'a> {
     pub(super) programs: &'a Path,
-    pub(super) e2fsck: &'a Path,
+    pub(super) packages: &'a Packages,
     pub(super) modules: &'a Modules<'a>,
     /// The modules that the first stage has loaded.
     pub(super) loaded: &'a [String],
@@ -48,6 +50,7 @@ impl Root<'_> {
     pub(super) fn make(&self, tools: &Tools<'_>, slot: Slot) -> Result<(PathBuf, RootImage), Failure> {
         let tree = tools.work.join("root");
         self.fill(&tree)?;
+        set_modes(&tree).map_err(|error| Failure::io("write", &tree, &error))?;
         let image = tools.work.join("root.img");
         let epoch = tools.epoch.to_string();
         let name = layout::identifier("root").to_string();
@@ -78,8 +81,8 @@ impl Root<'_> {
         for program in PROGRAMS {
             copy(&self.programs.join(program), &programs.join(program), 0o755)?;
         }
-        copy(&self.e2fsck.join("sbin/e2fsck.static"), &at("usr/sbin/e2fsck"), 0o755)?;
-        copy(Path::new("/etc/ssl/certs/ca-certificates.crt"), &at("etc/ssl/certs/ca-certificates.crt"), 0o644)?;
+        copy(&self.packages.e2fsck.join("sbin/e2fsck.static"), &at("usr/sbin/e2fsck"), 0o755)?;
+        super::write(&at("etc/ssl/certs/ca-certificates.crt"), &self.packages.certificates()?)?;
         self.modules.copy(modules::SECOND, self.loaded, &at(MODULES))?;
         self.manifests(&at(MANIFESTS))
     }
@@ -94,6 +97,22 @@ impl Root<'_> {
         }
         copy(&self.repository.path("init/netd/netd.toml"), &folder.join("netd.toml"), 0o644)
     }
+}
+
+/// Gives every folder and file the mode that it has in the image, whatever the builder's umask is.
+fn set_modes(path: &Path) -> io::Result<()> {
+    let data = fs::symlink_metadata(path)?;
+    if data.is_symlink() {
+        return Ok(());
+    }
+    let is_run = data.permissions().mode() & 0o100 != 0;
+    fs::set_permissions(path, Permissions::from_mode(if is_run { 0o755 } else { 0o644 }))?;
+    if data.is_dir() {
+        for entry in fs::read_dir(path)? {
+            set_modes(&entry?.path())?;
+        }
+    }
+    Ok(())
 }
 
 /// Appends the hash tree, without a superblock: its parameters stand on the kernel's command line. Answers the root hash.

@@ -19,7 +19,7 @@ fn without_its_data_a_machine_serves_and_says_so() {
     }
     let before = machine.peek("data", 0, 1 << 20);
     let guest = machine.boot_to_ready("");
-    assert!(guest.console().contains("running without them, nothing was changed"), "{}", guest.console());
+    assert!(guest.console().contains("running without them, nothing is formatted"), "{}", guest.console());
     let status = guest.call_until_answered(&["system.status"]);
     assert!(status["data"].to_string().contains("cannot be used (e2fsck could not mend them)"), "{status}");
     guest.call(&["kv.set", "greeting", "hello"]).expect("kept until the end");

@@ -17,6 +17,16 @@ fn a_root_that_was_changed_is_not_run() {
 
 #[test]
 #[ignore = "boots the image: scripts/test boot"]
+fn a_first_stage_that_hangs_is_reset_by_the_watchdog() {
+    let machine = Machine::new();
+    let mut guest = machine.boot("llmbasedos.hang=first-stage", &["-action", "watchdog=reset"]);
+    guest.says("PID 1 hangs from now on");
+    guest.ends();
+    assert!(!guest.console().contains("verified"), "it had not come further");
+}
+
+#[test]
+#[ignore = "boots the image: scripts/test boot"]
 fn a_pid_1_that_hangs_is_reset_by_the_watchdog() {
     let machine = Machine::new();
     let mut guest = machine.boot("llmbasedos.hang=1", &["-action", "watchdog=reset"]);

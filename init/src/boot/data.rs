@@ -53,9 +53,11 @@ impl Data {
         Ok(())
     }
 
-    /// Goes on with what is in memory, over whatever is mounted.
+    /// Goes on with what is in memory.
     pub(super) fn lose(&mut self, why: String) {
-        say(&format!("data: cannot be used ({why}): running without them; nothing was changed"));
+        say(&format!("data: cannot be used ({why}): running without them; nothing is formatted"));
+        // What is mounted is left clean; mostly nothing is.
+        let _ = sys::unmount(DATA);
         let (kind, access) = ("tmpfs", Access::Programs);
         let mount = Mount { source: "data", target: DATA, kind, access, options: "mode=0700,size=25%" };
         attempt("make room for data in memory", mount.mount());
@@ -65,7 +67,7 @@ impl Data {
     /// In words, for the screen.
     pub(super) fn describe(&self) -> String {
         if let Some(why) = &self.lost {
-            return format!("cannot be used ({why}): running without them, nothing was changed");
+            return format!("cannot be used ({why}): running without them, nothing is formatted");
         }
         let size = statvfs(DATA).map_or_else(
             |error| error.to_string(),

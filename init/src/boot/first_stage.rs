@@ -10,7 +10,7 @@ use spec::boot::{FIRST_MODULES, INIT, RootImage, Slot, Standing};
 
 use super::disk::{self, Partition};
 use super::slots::Slots;
-use super::{KERNEL_FILE_SYSTEMS, load_modules, say, seconds_since_boot};
+use super::{KERNEL_FILE_SYSTEMS, load_modules, say, seconds_since_boot, upkeep};
 use crate::sys::{self, Access, Mount};
 
 /// How long a disk may take to appear: a slow USB disk spins up for half a minute.
@@ -51,9 +51,14 @@ pub(super) fn run() -> Result<Infallible, Trouble> {
         say(&trouble);
     }
     let line = fs::read_to_string("/proc/cmdline").map_err(Trouble::CommandLine)?;
+    // From here on a slot that hangs is ended by it; the next stage goes on feeding it.
+    let watchdog = upkeep::start_watchdog(&line);
     let image = RootImage::of_command_line(&line).map_err(Trouble::Argument)?;
-    let Partition { device: partition, disk, .. } = find(image.slot.root_partition())?;
+    let root_partition = image.slot.root_partition();
+    let found = upkeep::during(watchdog.as_ref(), 2 * DISK_PATIENCE, || find(root_partition));
+    let Partition { device: partition, disk, .. } = found?;
     begin_trial(image.slot, &disk);
+    upkeep::hang_in_first_stage(&line);
     let verified = sys::open_verified(&image, &partition)
         .map_err(|source| Trouble::Verity { partition: partition.clone(), source })?;
     let device = verified.display().to_string();
@@ -64,7 +69,9 @@ pub(super) fn run() -> Result<Infallible, Trouble> {
     let _ = fs::remove_file("/init");
     let kept: Vec<&str> = KERNEL_FILE_SYSTEMS.iter().map(|mount| mount.target).collect();
     sys::switch_root(Path::new(ROOT), &kept).map_err(Trouble::Switch)?;
-    let arguments = ["init", super::APPLIANCE, super::STARTED, &started];
+    let mut arguments = vec!["init", super::APPLIANCE, super::STARTED, &started];
+    let handed_on = watchdog.as_ref().and_then(|watchdog| watchdog.hand_on().ok()).map(|number| number.to_string());
+    arguments.extend(handed_on.iter().flat_map(|number| [super::WATCHDOG, number]));
     Err(Trouble::Execute(sys::become_program(Path::new(INIT), &arguments)))
 }
 

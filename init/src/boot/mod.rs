@@ -22,13 +22,15 @@ use std::time::Duration;
 pub(crate) use screen::{Screen, seconds_since_boot};
 pub(crate) use second_stage::Appliance;
 
+use crate::command_line::Inheritance;
 use crate::error::StartError;
 use crate::supervisor::Supervisor;
 use crate::sys::{self, Access, Halt, Mount};
 
-/// The arguments that tell `init` that it is PID 1 on the real root, and since when.
+/// The arguments that tell `init` that it is PID 1 on the real root, since when, and which descriptor is the watchdog.
 const APPLIANCE: &str = "--appliance";
 const STARTED: &str = "--started";
+const WATCHDOG: &str = "--watchdog";
 
 /// How long a message about a boot that failed stands on the screen before the machine restarts.
 const LAST_WORDS: Duration = Duration::from_secs(10);
@@ -54,9 +56,9 @@ pub(crate) fn first_stage() -> ! {
     end(Halt::Reboot)
 }
 
-/// Prepares the machine, which PID 1 has begun to do so many seconds after the kernel, runs its services, and ends it.
-pub(crate) fn appliance(started: Option<f64>) -> ! {
-    let mut appliance = Appliance::prepare(started);
+/// Prepares the machine, which the first stage has begun to do, runs its services, and ends it.
+pub(crate) fn appliance(inheritance: &Inheritance) -> ! {
+    let mut appliance = Appliance::prepare(inheritance);
     sys::restrict_new_files();
     let options = appliance.options();
     let built = Supervisor::build(&options).or_else(|error| match error {

@@ -8,9 +8,9 @@ use spec::boot::{CONFIG_PARTITION, DATA_PARTITION, DEFAULT_CONFIG, MANIFESTS, MO
 use super::data::{DATA, Data};
 use super::disk::{self, Partition};
 use super::slots::Trial;
-use super::upkeep::Upkeep;
-use super::{attempt, end, keepsakes, load_modules, say};
-use crate::command_line::{Mode, Options};
+use super::upkeep::{CHECK_MOST, Upkeep};
+use super::{attempt, end, keepsakes, load_modules, say, upkeep};
+use crate::command_line::{Inheritance, Mode, Options};
 use crate::sys::{self, Access, Halt, Mount};
 
 /// Where everything lies that is made anew at each boot.
@@ -42,7 +42,7 @@ const FILE_SYSTEMS: [Mount<'static>; 5] = [
 ];
 
 /// What a kernel setting is hardened to, below `/proc/sys` (Linux, `Documentation/admin-guide/sysctl/`).
-const SETTINGS: [(&str, &str); 12] = [
+const SETTINGS: [(&str, &str); 25] = [
     ("fs/protected_fifos", "2"),
     ("fs/protected_hardlinks", "1"),
     ("fs/protected_regular", "2"),
@@ -50,11 +50,25 @@ const SETTINGS: [(&str, &str); 12] = [
     ("fs/suid_dumpable", "0"),
     ("kernel/core_pattern", "|/bin/false"),
     ("kernel/dmesg_restrict", "1"),
+    ("kernel/kexec_load_disabled", "1"),
     ("kernel/kptr_restrict", "2"),
     ("kernel/unprivileged_bpf_disabled", "1"),
     ("kernel/yama/ptrace_scope", "2"),
     ("kernel/panic", "10"),
     ("kernel/panic_on_oops", "1"),
+    ("kernel/sysrq", "0"),
+    // Nobody in the network says where its packets go.
+    ("net/ipv4/conf/all/accept_redirects", "0"),
+    ("net/ipv4/conf/all/accept_source_route", "0"),
+    ("net/ipv4/conf/all/send_redirects", "0"),
+    ("net/ipv4/conf/default/accept_redirects", "0"),
+    ("net/ipv4/conf/default/accept_source_route", "0"),
+    ("net/ipv4/conf/default/send_redirects", "0"),
+    ("net/ipv4/tcp_syncookies", "1"),
+    ("net/ipv6/conf/all/accept_redirects", "0"),
+    ("net/ipv6/conf/all/accept_source_route", "0"),
+    ("net/ipv6/conf/default/accept_redirects", "0"),
+    ("net/ipv6/conf/default/accept_source_route", "0"),
 ];
 
 /// A machine on which services can run.
@@ -70,7 +84,7 @@ pub(crate) struct Appliance {
 
 impl Appliance {
     /// Prepares the machine. What fails is said, and the rest is done.
-    pub(crate) fn prepare(started: Option<f64>) -> Self {
+    pub(crate) fn prepare(inheritance: &Inheritance) -> Self {
         for mount in FILE_SYSTEMS {
             attempt(&format!("mount {}", mount.target), mount.mount());
         }
@@ -82,21 +96,26 @@ impl Appliance {
                 attempt(&format!("set {name}"), fs::write(path, value));
             }
         }
+        let line = command_line();
+        let watchdog = match inheritance.watchdog {
+            Some(number) => upkeep::inherit_watchdog(number),
+            None => upkeep::start_watchdog(&line),
+        };
         load_modules(Path::new(MODULES)).iter().for_each(|trouble| say(trouble));
+        attempt("forbid more modules", fs::write("/proc/sys/kernel/modules_disabled", "1"));
         attempt("take Ctrl-Alt-Del", sys::take_ctrl_alt_del());
         attempt("forbid core dumps", sys::forbid_core_dumps());
         attempt("bring up loopback", sys::bring_up("lo"));
         let partitions = disk::partitions();
-        let line = command_line();
         let root = RootImage::of_command_line(&line).ok();
         let disk = root.and_then(|root| root_disk(&partitions, root));
         let on_disk = |name| disk.as_deref().and_then(|disk| disk::on_disk(&partitions, disk, name));
         mount_config(on_disk(CONFIG_PARTITION));
-        let data = Data::mount(on_disk(DATA_PARTITION));
+        let data = upkeep::during(watchdog.as_ref(), CHECK_MOST, || Data::mount(on_disk(DATA_PARTITION)));
         keepsakes::restore(Path::new(DATA), Path::new(RUN));
         let trial = root.zip(disk.as_deref()).map(|(root, disk)| Trial::of(root.slot, &partitions, disk));
         let trial = trial.and_then(|trial| trial.map_err(|error| say(&format!("no trial of the slot: {error}"))).ok());
-        Self { root, data, started, upkeep: Upkeep::start(&line, trial) }
+        Self { root, data, started: inheritance.started, upkeep: Upkeep::new(&line, watchdog, trial) }
     }
 
     /// How the services of this machine are run.
@@ -133,8 +152,10 @@ impl Appliance {
 
     /// Leaves the file systems clean and ends or restarts the machine.
     pub(crate) fn end(self, how: Halt) -> ! {
-        keepsakes::keep(Path::new(DATA));
-        self.data.unmount();
+        self.upkeep.during_the_end(|| {
+            keepsakes::keep(Path::new(DATA));
+            self.data.unmount();
+        });
         end(how)
     }
 }

@@ -73,6 +73,7 @@ fn no_power_cut_loses_what_was_acknowledged() {
     eprintln!("{verdict}");
     assert!(verdict.with_pending >= 50, "too few cuts with anything to lose");
     assert_eq!(verdict.losing, 0, "power cuts lost something: see above");
+    assert_eq!(verdict.unsound, 0, "power cuts left what a full check would mend");
 }
 
 /// The controls: where nothing is lost, these must lose.
