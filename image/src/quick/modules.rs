@@ -32,7 +32,6 @@ pub(crate) const SECOND: &[&str] = &[
     "nls_cp437",
     "nls_ascii",
     "quota_v2",
-    "button",
     "virtio_net",
     "virtio-rng",
     "phy-generic",

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::machine::{Machine, TOKEN, repository, tool, until};
+use crate::machine::{Machine, TOKEN, repository, tool};
 use crate::model::ScriptedModel;
 use crate::site;
 
@@ -81,9 +81,12 @@ impl RealModel {
         server.arg("--model").arg(fetched("models")).args(["--alias", "real", "--port", &port.to_string()]);
         server.args(["--threads", "2", "--key-file"]).arg(key.path());
         server.env("PYTHONPATH", fetched("engine")).env("OMP_WAIT_POLICY", "passive").stdin(Stdio::null());
-        let model = Self { process: server.spawn().expect("python runs"), port };
+        let mut model = Self { process: server.spawn().expect("python runs"), port };
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        until("the model server listens", || TcpStream::connect_timeout(&address, Duration::from_secs(1)).ok());
+        while TcpStream::connect_timeout(&address, Duration::from_secs(1)).is_err() {
+            assert!(matches!(model.process.try_wait(), Ok(None)), "the model server ended, see above");
+            std::thread::sleep(Duration::from_millis(100));
+        }
         model
     }
 }
