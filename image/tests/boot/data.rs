@@ -50,6 +50,8 @@ fn a_partition_that_holds_next_to_nothing_is_not_used() {
     let guest = machine.boot_to_ready("");
     assert_that_it_serves_without(&guest, "cannot be used (");
     guest.power_off();
+    let (_, said) = machine.check_data("-n");
+    assert!(said.contains(": clean,"), "what was mounted in vain was left clean: {said}");
 }
 
 /// Changes the data's entry in the table, and ends the disk behind them.
