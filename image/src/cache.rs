@@ -56,10 +56,8 @@ impl Cache {
         let file = File::create(&path).map_err(|error| Failure::io("write", &path, &error))?;
         let mut waiting = Some(waiting);
         loop {
-            match file.try_lock() {
-                Ok(()) => return Ok(file),
-                Err(TryLockError::WouldBlock) => {}
-                Err(TryLockError::Error(error)) => return Err(Failure::io("lock", &path, &error)),
+            if try_lock(&file, &path)? {
+                return Ok(file);
             }
             if let Some(waiting) = waiting.take() {
                 waiting();
@@ -67,6 +65,15 @@ impl Cache {
             signals.check()?;
             std::thread::sleep(Duration::from_millis(200));
         }
+    }
+}
+
+/// Takes the lock of a file for as long as it is open; whether it was free.
+pub(crate) fn try_lock(file: &File, path: &Path) -> Result<bool, Failure> {
+    match file.try_lock() {
+        Ok(()) => Ok(true),
+        Err(TryLockError::WouldBlock) => Ok(false),
+        Err(TryLockError::Error(error)) => Err(Failure::io("lock", path, &error)),
     }
 }
 

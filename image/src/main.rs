@@ -16,6 +16,7 @@ mod release;
 mod repository;
 mod signals;
 mod suites;
+mod tables;
 mod terminal;
 mod weights;
 

@@ -10,76 +10,37 @@ use crate::repository::Repository;
 use crate::signals::Signals;
 use crate::terminal;
 
-/// A stage: its name, and the command with its arguments.
-type Stage = (&'static str, &'static [&'static str]);
+/// A stage: its name, and the command, of which no word has blanks.
+type Stage = (&'static str, &'static str);
 
 /// Once everything is fetched, nothing here needs the network.
 const UNIT: &[Stage] = &[
-    ("fetch", &["cargo", "fetch", "--locked"]),
-    ("format", &["cargo", "fmt", "--all", "--check"]),
-    ("scripts", &["shellcheck", "--external-sources", "scripts/setup", "scripts/run", "scripts/test", ".ci/run"]),
-    ("lints", &["cargo", "clippy", "--offline", "--workspace", "--all-targets", "--", "--deny", "warnings"]),
-    ("tests", &["cargo", "test", "--offline", "--workspace", "--no-fail-fast"]),
+    ("fetch", "cargo fetch --locked"),
+    ("format", "cargo fmt --all --check"),
+    ("scripts", "shellcheck --external-sources scripts/setup scripts/run scripts/test .ci/run"),
+    ("lints", "cargo clippy --offline --workspace --all-targets -- --deny warnings"),
+    ("tests", "cargo test --offline --workspace --no-fail-fast"),
 ];
 
 /// The tests that need the real model are marked `#[ignore]` with their reason and run here alone: first those of
-/// developer mode, which fetch it, then the one in a machine.
+/// developer mode, which fetch it, then those in a machine.
 const E2E: &[Stage] = &[
-    (
-        "end to end",
-        &[
-            "cargo",
-            "test",
-            "--offline",
-            "--workspace",
-            "--test",
-            "it",
-            "--",
-            "--ignored",
-            "--nocapture",
-            "--test-threads=1",
-        ],
-    ),
-    ("image", &["cargo", "image", "build"]),
+    ("end to end", "cargo test --offline --workspace --test it -- --ignored --nocapture --test-threads=1"),
+    ("image", "cargo image build"),
     (
         "real model",
-        &[
-            "cargo",
-            "test",
-            "--offline",
-            "--package",
-            "image",
-            "--test",
-            "boot",
-            "--",
-            "--ignored",
-            "--nocapture",
-            "real_model",
-        ],
+        "cargo test --offline --package image --test boot -- --ignored --nocapture --test-threads=1 real_model",
     ),
 ];
 
 /// The tests that boot the image are marked `#[ignore]` as well, in a test target of their own. One machine at a time:
 /// it is emulated on two cores.
 const BOOT: &[Stage] = &[
-    ("image", &["cargo", "image", "build"]),
-    ("aarch64", &["cargo", "image", "build", "--arch", "aarch64"]),
+    ("image", "cargo image build"),
+    ("aarch64", "cargo image build --arch aarch64"),
     (
         "boot",
-        &[
-            "cargo",
-            "test",
-            "--offline",
-            "--package",
-            "image",
-            "--test",
-            "boot",
-            "--",
-            "--ignored",
-            "--nocapture",
-            "--test-threads=1",
-            "--skip=real_model",
-        ],
+        "cargo test --offline --package image --test boot -- --ignored --nocapture --test-threads=1 --skip=real_model",
     ),
 ];
 
@@ -93,10 +54,10 @@ pub(crate) fn run(suite: Option<Suite>, repository: &Repository, signals: &Signa
     };
     let mut lines = Vec::new();
     let mut failed = 0;
-    for (name, words) in stages {
-        terminal::result(format_args!("\n── {name}: {}", words.join(" ")));
+    for (name, command) in stages {
+        terminal::result(format_args!("\n── {name}: {command}"));
         let begun = Instant::now();
-        let passed = run_stage(words, repository, signals)?;
+        let passed = run_stage(command, repository, signals)?;
         failed += u32::from(!passed);
         let verdict = if passed { "passed" } else { "FAILED" };
         lines.push(format!("  {name:14} {verdict} {:>8.1} s", begun.elapsed().as_secs_f64()));
@@ -110,9 +71,9 @@ pub(crate) fn run(suite: Option<Suite>, repository: &Repository, signals: &Signa
     }
 }
 
-fn run_stage(words: &[&str], repository: &Repository, signals: &Signals) -> Result<bool, Failure> {
-    let Some((program, arguments)) = words.split_first() else { return Ok(true) };
-    let mut command = Command::new(program);
-    command.current_dir(repository.path("")).args(arguments);
+fn run_stage(command: &str, repository: &Repository, signals: &Signals) -> Result<bool, Failure> {
+    let mut words = command.split_ascii_whitespace();
+    let mut command = Command::new(words.next().unwrap_or_default());
+    command.current_dir(repository.path("")).args(words);
     Ok(process::Running::start(&mut command)?.wait(signals, || {})?.success())
 }

@@ -25,7 +25,7 @@ pub(crate) struct Weights {
     /// Its name for programs.
     pub(crate) name: &'static str,
     pub(crate) file: &'static str,
-    pub(crate) bytes: u64,
+    bytes: u64,
     sha256: &'static str,
     slices: &'static [Slice],
 }

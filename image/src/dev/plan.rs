@@ -14,7 +14,6 @@ use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use serde::Serialize;
 use spec::SystemConfig;
 use toml::Table;
 
@@ -25,6 +24,7 @@ use crate::dev::probe::{Kind, Served};
 use crate::failure::Failure;
 use crate::key;
 use crate::repository::Repository;
+use crate::tables::{nested, table};
 use crate::terminal::Form;
 
 /// The model server's program, in Python as the engine is.
@@ -139,7 +139,7 @@ fn write(path: &Path, content: impl ToString) -> Result<(), Failure> {
 
 fn base_config(sites: SocketAddr) -> Table {
     table([
-        ("listen", table([("sites", sites.to_string())]).into()),
+        ("listen", table([("sites", sites.to_string())])),
         ("arcs", nested(&["seo_affiliate"], table([("base_url", format!("http://{sites}"))]))),
     ])
 }
@@ -164,7 +164,7 @@ fn router_config(model: &Model) -> Table {
         }
     };
     let purposes = table([("default", vec!["local"])]);
-    let router = table([("backends", nested(&["local"], backend)), ("purposes", purposes.into())]);
+    let router = table([("backends", nested(&["local"], backend)), ("purposes", purposes)]);
     table([("arcs", nested(&["llm_router"], router))])
 }
 
@@ -211,16 +211,6 @@ fn model_server(local: &Local, folder: &Path) -> Table {
 /// Half of the cores, for each has two threads as a rule; but two where there are two.
 fn threads(cores: usize) -> usize {
     (cores / 2).max(cores.min(2))
-}
-
-fn table<T: Serialize, const N: usize>(entries: [(&str, T); N]) -> Table {
-    let value = |value: T| toml::Value::try_from(value).unwrap_or_else(|_| toml::Value::String(String::new()));
-    entries.into_iter().map(|(key, entry)| (key.to_owned(), value(entry))).collect()
-}
-
-fn nested(keys: &[&str], inner: Table) -> toml::Value {
-    let wrap = |inner, key: &&str| toml::Value::Table(table([(key, inner)]));
-    keys.iter().rev().fold(inner.into(), wrap)
 }
 
 #[cfg(test)]

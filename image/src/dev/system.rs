@@ -1,6 +1,6 @@
 //! The running system: init as a child, asked over its socket, stopped in order whatever happens here.
 
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use serde::Deserialize;
 use spec::control::{self, ServiceInfo, ServiceState};
 use spec::paths;
 
-use crate::cache::{make_folder, user_cache};
+use crate::cache::{make_folder, try_lock, user_cache};
 use crate::dev::DATA_UNUSABLE;
 use crate::dev::plan::{Plan, dev_folder};
 use crate::failure::Failure;
@@ -77,15 +77,14 @@ pub(crate) fn lock(data: &Path) -> Result<File, Failure> {
         opened.map_err(|error| Failure::io("write", &path, &error))
     };
     let file = open().map_err(|failure| failure.with_exit(DATA_UNUSABLE))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(second(
-            data,
-            "another scripts/run is just starting or stopping a system there",
-            "wait for that one; or start another beside it: --data DIR --listen 127.0.0.1:PORT",
-        )),
-        Err(TryLockError::Error(error)) => Err(Failure::io("lock", &path, &error)),
+    if try_lock(&file, &path)? {
+        return Ok(file);
     }
+    Err(second(
+        data,
+        "another scripts/run is just starting or stopping a system there",
+        "wait for that one; or start another beside it: --data DIR --listen 127.0.0.1:PORT",
+    ))
 }
 
 fn second(data: &Path, why: &str, advice: &str) -> Failure {

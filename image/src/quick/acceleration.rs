@@ -61,8 +61,9 @@ impl Acceleration {
     pub(super) fn qemu(self, board: Board) -> Command {
         let [accelerator, processor] = match (self, board) {
             (Self::Kvm, _) => ["kvm", "host"],
-            // Without AVX: wide registers cost more to emulate than they save. Without cx16: QEMU 7.2 emulates cmpxchg16b wrongly now and then, and the kernel panics in its allocator. On
-            // threads of their own, emulated processors now and then run code that another has just changed (int3).
+            // Without AVX: wide registers cost more to emulate than they save. Without cx16: QEMU 7.2 emulates cmpxchg16b
+            // wrongly now and then, and the kernel panics in its allocator. On threads of their own, emulated processors now
+            // and then run code that another has just changed (int3).
             (_, Board::Q35) => ["tcg,thread=single", "max,cx16=off,avx=off"],
             // That of the Raspberry Pi 4: newer ones sign their pointers, which takes long to emulate.
             (_, Board::Virt) => ["tcg,thread=single", "cortex-a72"],

@@ -17,7 +17,7 @@ use toml::{Table, Value};
 use super::acceleration::Acceleration;
 use super::board::Board;
 use super::local_model::LocalModel;
-use super::{Image, Tools, Zeros, nested, put, text, write};
+use super::{Image, Tools, Zeros, put, text, write};
 use crate::cli::BootOptions;
 use crate::failure::Failure;
 use crate::http::Url;
@@ -25,6 +25,7 @@ use crate::key;
 use crate::process::{self, LOOK_EVERY};
 use crate::repository::{Repository, short};
 use crate::signals::Signals;
+use crate::tables::{nested, table};
 use crate::terminal::say;
 
 /// The ports of the guest.
@@ -32,8 +33,9 @@ const GATEWAY_PORT: u16 = 80;
 const SITES_PORT: u16 = 8001;
 /// How long the guest may take to stop once it is asked to.
 const STOP_PATIENCE: Duration = Duration::from_secs(60);
-/// Its memory unless something else is said, in MiB: without a model, and with one.
-const MEMORY: [u32; 2] = [512, 2048];
+/// Its memory unless something else is said, in MiB.
+const MEMORY: u32 = 512;
+const MEMORY_WITH_MODEL: u32 = 2048;
 
 /// The machine that is asked for; refuses what does not fit together.
 pub(super) fn board(options: &BootOptions) -> Result<Board, Failure> {
@@ -51,8 +53,8 @@ pub(super) fn board(options: &BootOptions) -> Result<Board, Failure> {
         Some(fixed) if options.memory.is_some_and(|wanted| wanted != fixed) => {
             wrong(format!("{name} has {fixed} MiB of memory"), "leave --memory away".to_owned())
         }
-        Some(fixed) if options.build.with_model && fixed < MEMORY[1] => wrong(
-            format!("{name} has {fixed} MiB of memory, and with a model it takes {}", MEMORY[1]),
+        Some(fixed) if options.build.with_model && fixed < MEMORY_WITH_MODEL => wrong(
+            format!("{name} has {fixed} MiB of memory, and with a model it takes {}", MEMORY_WITH_MODEL),
             "leave --with-model away, or use --machine virt".to_owned(),
         ),
         _ => Ok(board),
@@ -164,7 +166,7 @@ impl Guest<'_> {
     fn command(&self, disk: &Path, acceleration: Acceleration) -> Result<Command, Failure> {
         let forward = |address: SocketAddr, port: u16| format!("hostfwd=tcp:{address}-:{port}");
         let (gateway, sites) = (forward(self.options.listen, GATEWAY_PORT), forward(self.sites(), SITES_PORT));
-        let usual = MEMORY[usize::from(self.options.build.with_model)];
+        let usual = if self.options.build.with_model { MEMORY_WITH_MODEL } else { MEMORY };
         let memory = self.board.fixed_memory().or(self.options.memory).unwrap_or(usual).to_string();
         let mut qemu = acceleration.qemu(self.board);
         qemu.args(["-smp", self.board.processors(), "-m", &memory, "-display", "none", "-nodefaults"]);
@@ -248,18 +250,13 @@ fn settings(owners: Option<&Path>, token: &str, backends: Table) -> Result<Strin
     Ok(table.to_string())
 }
 
-/// The router's backend for a model server, by its name. One of this machine is where the guest reaches it: QEMU forwards what goes to
-/// that address to our loopback.
+/// The router's backend for a model server, by its name. One of this machine is where the guest reaches it: QEMU forwards
+/// what goes to that address to our loopback.
 fn hosts_backend(model: &Url) -> Table {
     let locals = ["//127.0.0.1:", "//localhost:", "//[::1]:"];
     let url = locals.iter().fold(model.to_string(), |url, local| url.replacen(local, "//10.0.2.2:", 1));
-    let backend = Table::from_iter([
-        ("kind".to_owned(), Value::from("openai")),
-        ("url".to_owned(), Value::from(url)),
-        // Here the model may share two cores with the machine that asks it.
-        ("timeout".to_owned(), Value::from("600s")),
-    ]);
-    nested(&["host"], backend)
+    // Here the model may share two cores with the machine that asks it.
+    nested(&["host"], table([("kind", "openai"), ("url", &url), ("timeout", "600s")]))
 }
 
 /// The token of the machines of this folder.

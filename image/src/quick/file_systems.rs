@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use spec::boot::{CONFIG_PARTITION, DATA_PARTITION};
 
 use super::local_model::LocalModel;
-use super::{Tools, layout, nested, set_size, text, write};
+use super::{Tools, layout, set_size, text, write};
 use crate::failure::Failure;
+use crate::tables::nested;
 
 /// What the owner finds in `llmbasedos.toml`.
 const EXAMPLE: &str = include_str!("llmbasedos.toml");

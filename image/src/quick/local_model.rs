@@ -1,8 +1,8 @@
 //! A model that runs in the machine itself: llama.cpp and weights on the data partition, and the service that is made of
 //! them.
 //!
-//! The engine is Debian's, of the release that is to come: no other has it. Its libraries and their loader lie beside it, for
-//! the system has none that it could meet. It chooses its code by the processor that it finds.
+//! The engine is Debian's, of the release that is to come: no other has it. Its libraries and their loader lie beside it,
+//! for the system has none that it could meet. It chooses its code by the processor that it finds.
 //!
 //! | path on the data partition | what |
 //! | --- | --- |
@@ -15,15 +15,16 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use toml::{Table, Value};
+use toml::Table;
 
 use super::packages::{Archive, Release};
-use super::{Tools, nested, write};
+use super::{Tools, write};
 use crate::architecture::Architecture;
 use crate::cache::Cache;
 use crate::failure::Failure;
 use crate::process;
 use crate::signals::Signals;
+use crate::tables::{nested, table};
 use crate::terminal::Terminal;
 use crate::weights::{QWEN, Weights};
 
@@ -53,12 +54,6 @@ restart = "always"
 [env]
 # Threads that wait must not spin.
 OMP_WAIT_POLICY = "passive"
-"#;
-/// How the router reaches it. One at a time: two at once share what processors there are, and both time out.
-const BACKEND: &str = r#"kind = "openai"
-url = "http://127.0.0.1:11434"
-parallel = 1
-timeout = "600s"
 "#;
 
 /// Engine and weights, ready to be copied.
@@ -117,8 +112,10 @@ impl LocalModel {
 
     /// The router's backend for it, by its name.
     pub(super) fn backend() -> Table {
-        let mut backend: Table = BACKEND.parse().unwrap_or_default();
-        backend.insert("model".to_owned(), Value::from(QWEN.name));
+        let url = "http://127.0.0.1:11434";
+        let mut backend = table([("kind", "openai"), ("url", url), ("model", QWEN.name), ("timeout", "600s")]);
+        // Two at once share what processors there are, and both time out.
+        backend.extend(table([("parallel", 1)]));
         nested(&["local"], backend)
     }
 }

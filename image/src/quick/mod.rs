@@ -31,17 +31,16 @@ pub(crate) mod size;
 mod state;
 mod uki;
 
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use clap::ValueEnum;
 use spec::boot::{BootState, CONFIG_PARTITION, DATA_PARTITION, RootImage, STATE_PARTITION, Slot};
-use toml::{Table, Value};
 
 use crate::architecture::Architecture;
-use crate::cache::{Cache, make_folder, remove_folder};
+use crate::cache::{Cache, make_folder, remove_folder, try_lock};
 use crate::cli::{BootOptions, BuildOptions};
 use crate::failure::{Failure, plain};
 use crate::process;
@@ -103,14 +102,11 @@ pub(crate) fn run(
 fn lock(folder: &Path) -> Result<File, Failure> {
     let path = folder.join("lock");
     let file = File::create(&path).map_err(|error| Failure::io("write", &path, &error))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => {
-            let advice = "end that one; or use another folder: --output DIR";
-            Err(Failure::new(format!("{} is in use", short(folder)), "a machine runs or is built there", advice))
-        }
-        Err(TryLockError::Error(error)) => Err(Failure::io("lock", &path, &error)),
+    if try_lock(&file, &path)? {
+        return Ok(file);
     }
+    let advice = "end that one; or use another folder: --output DIR";
+    Err(Failure::new(format!("{} is in use", short(folder)), "a machine runs or is built there", advice))
 }
 
 /// Builds the image in `folder`.
@@ -242,11 +238,6 @@ impl Tools<'_> {
         self.run("zstd", &["-q", "-f", "-19", &text(&archive), "-o", &text(&packed)])?;
         Ok(packed)
     }
-}
-
-/// A table in tables of these names, the outermost first.
-fn nested(names: &[&str], table: Table) -> Table {
-    names.iter().rev().fold(table, |inner, name| Table::from_iter([((*name).to_owned(), Value::from(inner))]))
 }
 
 fn set_size(image: &Path, size: u64) -> Result<(), Failure> {

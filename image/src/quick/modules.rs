@@ -12,8 +12,8 @@ use crate::failure::Failure;
 use crate::process::{self, Running};
 use crate::signals::Signals;
 
-/// The watchdogs, and what it takes to find and check the root, on a disk of QEMU's and on the card of a Raspberry Pi. The sums are asked for
-/// by a name of their own, not by that of their module.
+/// The watchdogs, and what it takes to find and check the root, on a disk of QEMU's and on the card of a Raspberry Pi. The
+/// sums are asked for by a name of their own, not by that of their module.
 pub(crate) const FIRST: &[&str] = &[
     "i6300esb",
     "bcm2835_wdt",

@@ -1,8 +1,8 @@
 //! Debian packages of which files go into the image: fetched by apt from the archive that this machine uses, checked
 //! by apt's signatures, and unpacked in the cache. Nothing is installed, and no root is needed.
 //!
-//! The kernel is the newest of the first series since 6.12 that the archive has, in its stable part or its backports: that one
-//! knows Landlock's fifth ABI and the watchdog that QEMU has.
+//! The kernel is the newest of the first series since 6.12 that the archive has, in its stable part or its backports: that
+//! one knows Landlock's fifth ABI and the watchdog that QEMU has.
 
 use std::collections::BTreeSet;
 use std::fs;
