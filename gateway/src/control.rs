@@ -1,9 +1,10 @@
 //! The channel to init: it tells of Arcs and of services, and does what `system.*` asks.
 //!
-//! Newline JSON-RPC on a UNIX stream (`spec::control`). With each [`ARC_ADDED`] comes one descriptor; descriptors and
-//! messages arrive in the same order, so the first descriptor that waits belongs to the next such message.
+//! Newline JSON-RPC on a UNIX stream (`spec::control`). With each [`ARC_ADDED`] come two descriptors, with each
+//! [`EGRESS_PORT`] one; descriptors and messages arrive in the same order, so the first descriptor that waits belongs to
+//! the next such message.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::io::{self, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
@@ -15,7 +16,10 @@ use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use spec::caller::code;
-use spec::control::{ARC_ADDED, ARC_REMOVED, ArcAdded, ByName, SERVICE_STATE, ServiceInfo};
+use spec::control::{
+    ARC_ADDED, ARC_REMOVED, ArcAdded, ByName, EGRESS_PORT, Fingerprints, NETWORK_SOCKET, REDACT, SERVICE_STATE,
+    ServiceInfo,
+};
 use spec::{Manifest, Name, Origin};
 use tokio::io::{AsyncWriteExt, Interest};
 use tokio::net::UnixStream;
@@ -47,14 +51,35 @@ pub(crate) enum Event {
         socket: String,
         /// The listening socket on which it calls.
         listener: OwnedFd,
+        /// The listening socket on which it finds the egress proxy.
+        egress: OwnedFd,
+    },
+    /// An Arc that may call out has started, and this is the listening socket on its own loopback.
+    EgressPort {
+        /// The Arc.
+        name: Name,
+        /// The socket.
+        listener: OwnedFd,
     },
     /// An Arc is gone.
     ArcRemoved(Name),
+    /// By what secrets are found.
+    Secrets(Fingerprints),
     /// How a service is doing.
     Service(ServiceInfo),
 }
 
-type Pending = Arc<Mutex<HashMap<u64, oneshot::Sender<Answer>>>>;
+/// Those who wait for an answer, and for the descriptor that may come with it.
+type Asker = oneshot::Sender<(Answer, Option<OwnedFd>)>;
+
+#[derive(Default)]
+struct Asked {
+    by_id: HashMap<u64, Asker>,
+    /// Questions whose good answers bring a descriptor; they stay when their asker has gone, for it comes all the same.
+    with_descriptor: HashSet<u64>,
+}
+
+type Pending = Arc<Mutex<Asked>>;
 
 /// Asks init.
 pub(crate) struct Control {
@@ -86,16 +111,39 @@ impl Control {
 
     /// Asks init for `method`; `params` is JSON.
     pub(crate) async fn ask(&self, method: &str, params: &[u8]) -> Answer {
+        self.exchange(method, params, false).await?.0
+    }
+
+    /// Asks init for a socket in the network of a service.
+    pub(crate) async fn ask_for_socket(&self, service: &Name) -> Result<OwnedFd, Fault> {
+        let params = format!("{{\"name\":\"{service}\"}}");
+        let (answer, descriptor) = self.exchange(NETWORK_SOCKET, params.as_bytes(), true).await?;
+        answer?;
+        descriptor.ok_or_else(|| Fault::new(code::INTERNAL, "init sent no socket"))
+    }
+
+    async fn exchange(
+        &self,
+        method: &str,
+        params: &[u8],
+        with_descriptor: bool,
+    ) -> Result<(Answer, Option<OwnedFd>), Fault> {
         let gone = || Fault::new(code::INTERNAL, "init does not answer: see its own log");
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         let (sender, answer) = oneshot::channel();
-        self.pending.lock().unwrap_or_else(PoisonError::into_inner).insert(id, sender);
+        {
+            let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
+            pending.by_id.insert(id, sender);
+            if with_descriptor {
+                pending.with_descriptor.insert(id);
+            }
+        }
         let head = format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"method\":\"{method}\",\"params\":");
         let line = [head.as_bytes(), params, b"}\n"].concat();
         let _forget = Forget { pending: &self.pending, id };
         self.lines.send(line).await.map_err(|_| gone())?;
         match tokio::time::timeout(TIMEOUT, answer).await {
-            Ok(Ok(answer)) => answer,
+            Ok(Ok(answer)) => Ok(answer),
             Ok(Err(_)) | Err(_) => Err(gone()),
         }
     }
@@ -109,7 +157,7 @@ struct Forget<'p> {
 
 impl Drop for Forget<'_> {
     fn drop(&mut self) {
-        self.pending.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.id);
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner).by_id.remove(&self.id);
     }
 }
 
@@ -203,16 +251,31 @@ impl Incoming {
         let params = message.params.map_or("null", RawValue::get);
         match (message.method.as_deref(), message.id) {
             (None, Some(id)) => {
-                let asker = self.pending.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+                let answer = message.answer(text);
+                let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
+                let brings_one = pending.with_descriptor.remove(&id) && answer.is_ok();
+                let asker = pending.by_id.remove(&id);
+                drop(pending);
+                let descriptor = if brings_one { Some(self.attached()?) } else { None };
                 if let Some(asker) = asker {
-                    let _ = asker.send(message.answer(text));
+                    // Who has gone meanwhile wants no answer.
+                    let _ = asker.send((answer, descriptor));
                 }
                 Ok(None)
             }
             (Some(ARC_ADDED), _) => self.arc_added(params).map(Some),
+            (Some(EGRESS_PORT), _) => {
+                let listener = self.attached()?;
+                let ByName { name } = serde_json::from_str(params).map_err(|error| error.to_string())?;
+                Ok(Some(Event::EgressPort { name, listener }))
+            }
             (Some(ARC_REMOVED), _) => {
                 let ByName { name } = serde_json::from_str(params).map_err(|error| error.to_string())?;
                 Ok(Some(Event::ArcRemoved(name)))
+            }
+            (Some(REDACT), _) => {
+                let fingerprints = serde_json::from_str(params).map_err(|error| error.to_string())?;
+                Ok(Some(Event::Secrets(fingerprints)))
             }
             (Some(SERVICE_STATE), _) => {
                 let service = serde_json::from_str(params).map_err(|error| error.to_string())?;
@@ -223,11 +286,19 @@ impl Incoming {
     }
 
     fn arc_added(&mut self, params: &str) -> Result<Event, String> {
-        let listener = self.descriptors.pop_front().ok_or("an Arc without the socket on which it calls")?;
-        let ArcAdded { manifest, socket } = serde_json::from_str(params).map_err(|error| error.to_string())?;
+        let listener = self.attached()?;
+        let egress = self.attached()?;
+        let ArcAdded { manifest, socket, egress: granted } =
+            serde_json::from_str(params).map_err(|error| error.to_string())?;
         // init has judged it already, and knows whose it is.
-        let manifest = Manifest::parse("arc.toml", &manifest, Origin::System).map_err(|error| error.to_string())?;
-        Ok(Event::ArcAdded { manifest: Box::new(manifest), socket, listener })
+        let mut manifest = Manifest::parse("arc.toml", &manifest, Origin::System).map_err(|error| error.to_string())?;
+        manifest.cage.egress.extend(granted);
+        Ok(Event::ArcAdded { manifest: Box::new(manifest), socket, listener, egress })
+    }
+
+    /// The descriptor that belongs to the message at hand.
+    fn attached(&mut self) -> Result<OwnedFd, String> {
+        self.descriptors.pop_front().ok_or_else(|| "a message without its descriptor".to_owned())
     }
 }
 

@@ -14,6 +14,7 @@ use crate::arc::{Answer, ArcClient};
 use crate::audit::{Audit, Entry};
 use crate::catalogue::{Catalogue, Tool};
 use crate::control::Control;
+use crate::curtain::Curtain;
 use crate::dialect;
 use crate::message::{Fault, on_one_line};
 use crate::notice::Progress;
@@ -28,6 +29,8 @@ pub(crate) struct Gateway {
     pub(crate) runs: Arc<Runs>,
     pub(crate) audit: Arc<Audit>,
     pub(crate) control: Control,
+    /// Hides secrets in errors.
+    pub(crate) curtain: Curtain,
     /// Cancelled when the gateway stops.
     pub(crate) stop: CancellationToken,
     /// The sessions, to be waited for when the gateway stops.
@@ -91,7 +94,7 @@ impl Gateway {
     /// Makes a call for `who`, and writes it down. Dropping the future cancels the call.
     pub(crate) async fn call(&self, who: &Who, wish: Wish) -> Answer {
         let mut entry = self.audit.open(who, &wish.tool);
-        let answer = self.judge_and_forward(who, wish, &mut entry).await;
+        let answer = self.curtain.hide(self.judge_and_forward(who, wish, &mut entry).await);
         entry.finish(&answer).await;
         answer
     }

@@ -39,7 +39,8 @@ pub(crate) fn of_arc_socket(arc: &Name) -> Identity {
 /// A WebSocket connection from `peer` of this machine to `own`: the owner, as on the UNIX socket. Any user of the machine
 /// may connect over loopback, so the kernel's table of connections tells whose the other end is.
 pub(crate) fn of_loopback(peer: SocketAddr, own: SocketAddr) -> Identity {
-    let tables = ["/proc/net/tcp", "/proc/net/tcp6"].map(|path| std::fs::read_to_string(path).unwrap_or_default());
+    let tables =
+        ["/proc/self/net/tcp", "/proc/self/net/tcp6"].map(|path| std::fs::read_to_string(path).unwrap_or_default());
     match tables.iter().find_map(|table| user_of(table, peer, own)) {
         Some(user) => of_user(user, rustix::process::geteuid().as_raw()),
         None => Err(Fault::new(code::AUTH, "the gateway cannot tell which user this connection belongs to")),

@@ -6,7 +6,9 @@ use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use spec::caller::code;
-use spec::control::{ByName, LOGS, LogQuery, METRICS, POWEROFF, REBOOT, RESTART, SERVICES, START, STATUS, STOP};
+use spec::control::{
+    ByName, CAGE, CAGES, LOGS, LogQuery, METRICS, POWEROFF, REBOOT, RESTART, SERVICES, START, STATUS, STOP,
+};
 
 use crate::arc::Answer;
 use crate::catalogue::{Catalogue, InvalidTool};
@@ -52,6 +54,8 @@ impl Own {
             tool("start", "Starts a service", &by_name, false),
             tool("stop", "Stops a service; it stays stopped until it is started", &by_name, false),
             tool("restart", "Stops a service and starts it again", &by_name, false),
+            tool("cage", "What a service may touch, in words, and what its cage refused it", &by_name, true),
+            tool("cages", "What this machine's kernel gives to cages, and what not", &nothing, true),
             tool("poweroff", "Stops everything and switches the machine off", &nothing, false),
             tool("reboot", "Stops everything and restarts the machine", &nothing, false),
             tool("logs", "The last lines that services wrote", &log_query, true),
@@ -102,6 +106,11 @@ pub(crate) async fn run(gateway: &Gateway, tool: &str, arguments: &[u8]) -> Answ
             let method = [START, STOP, RESTART].into_iter().find(|known| *known == method).unwrap_or(START);
             gateway.control.ask(method, arguments).await?
         }
+        "system.cage" => {
+            checked::<ByName>(tool, arguments)?;
+            gateway.control.ask(CAGE, arguments).await?
+        }
+        "system.cages" => gateway.control.ask(CAGES, b"null").await?,
         "system.logs" => {
             let query: LogQuery = checked(tool, arguments)?;
             let query = LogQuery { follow: false, ..query };

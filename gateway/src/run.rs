@@ -66,6 +66,20 @@ impl Runs {
         Ok(Place { runs: Arc::clone(self), id, worker: worker.cloned() })
     }
 
+    /// The runs on whose calls `arc` works now.
+    pub(crate) fn worked_on_by(&self, arc: &Name) -> Vec<RunId> {
+        let table = self.lock();
+        let mut runs: Vec<RunId> =
+            table.by_id.iter().filter(|(_, run)| run.workers.contains(arc)).map(|(id, _)| id.clone()).collect();
+        runs.sort_by(|a, b| a.0.cmp(&b.0));
+        runs
+    }
+
+    /// What a run has touched so far.
+    pub(crate) fn labels_of(&self, run: &RunId) -> BTreeSet<Label> {
+        self.lock().by_id.get(run).map(|run| run.labels.clone()).unwrap_or_default()
+    }
+
     fn lock(&self) -> MutexGuard<'_, Table> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -106,7 +120,7 @@ impl Place {
 
     /// What the run has touched so far.
     pub(crate) fn labels(&self) -> BTreeSet<Label> {
-        self.runs.lock().by_id.get(&self.id).map(|run| run.labels.clone()).unwrap_or_default()
+        self.runs.labels_of(&self.id)
     }
 
     /// The run has touched data with `label`.

@@ -16,6 +16,8 @@ use tokio_util::task::TaskTracker;
 use crate::audit::{Audit, AuditError};
 use crate::catalogue::InvalidTool;
 use crate::control::{Control, ControlError, Event, Incoming};
+use crate::curtain::Curtain;
+use crate::egress::Egress;
 use crate::gateway::Gateway;
 use crate::inherit::{Inherited, notify};
 use crate::listener::unix::{self, ArcListeners};
@@ -89,6 +91,7 @@ async fn serve(inherited: Inherited, tokens: Vec<Token>, audit: Arc<Audit>) -> R
         runs: Arc::new(Runs::default()),
         audit,
         control,
+        curtain: Curtain::default(),
         stop: CancellationToken::new(),
         sessions: TaskTracker::new(),
     });
@@ -117,9 +120,18 @@ async fn serve(inherited: Inherited, tokens: Vec<Token>, audit: Arc<Audit>) -> R
 /// Does what init tells, until the channel ends.
 async fn follow(gateway: Arc<Gateway>, mut incoming: Incoming) -> Result<(), ControlError> {
     let listeners = ArcListeners::default();
+    let egress = Egress::new(Arc::clone(&gateway));
     loop {
         match incoming.next().await? {
-            Event::ArcAdded { manifest, socket, listener } => {
+            Event::EgressPort { name, listener } => {
+                if let Err(error) = egress.open_port(&name, listener) {
+                    tracing::error!(arc = %name, %error, "cannot listen on its loopback");
+                }
+            }
+            Event::ArcAdded { manifest, socket, listener, egress: descriptor } => {
+                if let Err(error) = egress.add(&manifest, descriptor) {
+                    tracing::error!(arc = %manifest.name, %error, "cannot listen on the socket by which it goes out");
+                }
                 tracing::debug!(arc = %manifest.name, "added");
                 if let Err(error) = listeners.add(&gateway, manifest.name.clone(), listener) {
                     tracing::error!(arc = %manifest.name, %error, "cannot listen on the socket on which it calls");
@@ -130,7 +142,9 @@ async fn follow(gateway: Arc<Gateway>, mut incoming: Incoming) -> Result<(), Con
                 tracing::debug!(arc = %name, "removed");
                 gateway.registry.remove(&name);
                 listeners.remove(&name);
+                egress.remove(&name);
             }
+            Event::Secrets(fingerprints) => gateway.curtain.know(&fingerprints),
             Event::Service(service) => gateway.registry.set_service(service),
         }
     }

@@ -7,6 +7,7 @@ mod cli;
 mod dev;
 mod failure;
 mod fetch;
+mod grants;
 mod http;
 mod key;
 mod process;

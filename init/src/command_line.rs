@@ -5,6 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::fd::RawFd;
 use std::path::PathBuf;
 
+use spec::Layer;
+
 use crate::error::StartError;
 
 /// What `init --help` prints.
@@ -21,6 +23,7 @@ Starts every service of llmbasedos, keeps it running, and ends them all when it 
   --config FILE         llmbasedos.toml; what a later one says wins
   --listen ADDR:PORT    where the gateway listens [127.0.0.1:8000]; the sites listen at the next port
   --bin DIR             where programs without a path are looked up [the folder of init]
+  --without LAYER       build cages without a layer (system.cages names them), or without all: for debuggers and tests
   --with-parent         end when the process that started init ends
   --help, --version
 ";
@@ -69,6 +72,8 @@ pub(crate) struct Options {
     /// `None`: the folder of init's own program.
     pub(crate) programs: Option<PathBuf>,
     pub(crate) with_parent: bool,
+    /// Layers that cages are built without: on a developer's machine alone.
+    pub(crate) without: Vec<Layer>,
 }
 
 /// Where the gateway listens unless something else is said.
@@ -82,7 +87,7 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Com
     use lexopt::prelude::{Long, Short};
     let mut parser = lexopt::Parser::from_iter(arguments);
     let (mut dev, mut appliance, mut inheritance) = (false, false, Inheritance::default());
-    let (mut data, mut with_parent) = (None, false);
+    let (mut data, mut with_parent, mut without) = (None, false, Vec::new());
     let (mut manifests, mut config, mut listen, mut programs) = (Vec::new(), Vec::new(), None, None);
     while let Some(argument) = parser.next().map_err(usage)? {
         match argument {
@@ -94,6 +99,7 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Com
             Long("started") => inheritance.started = parser.value().map_err(usage)?.to_string_lossy().parse().ok(),
             Long("watchdog") => inheritance.watchdog = parser.value().map_err(usage)?.to_string_lossy().parse().ok(),
             Long("with-parent") => with_parent = true,
+            Long("without") => without.extend(layers(&parser.value().map_err(usage)?)?),
             Long("data") => data = Some(PathBuf::from(parser.value().map_err(usage)?)),
             Long("manifests") => manifests.push(PathBuf::from(parser.value().map_err(usage)?)),
             Long("config") => config.push(PathBuf::from(parser.value().map_err(usage)?)),
@@ -119,6 +125,7 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Com
         listen,
         programs,
         with_parent,
+        without,
     }))
 }
 
@@ -126,6 +133,16 @@ fn address(text: &OsString) -> Result<SocketAddr, StartError> {
     let shown = text.to_string_lossy();
     let wrong = || StartError::Usage(format!("--listen must be ADDRESS:PORT such as 127.0.0.1:8000, not {shown:?}"));
     shown.parse().map_err(|_| wrong())
+}
+
+/// One layer of the cage, or all.
+fn layers(text: &OsString) -> Result<Vec<Layer>, StartError> {
+    let shown = text.to_string_lossy();
+    let all = Layer::ALL.iter().map(|(layer, ..)| *layer);
+    let named: Vec<Layer> = all.filter(|layer| shown == "all" || shown == layer.word()).collect();
+    let words: Vec<&str> = Layer::ALL.iter().map(|(_, word, _)| *word).collect();
+    let wrong = || StartError::Usage(format!("--without must be all or one of {}, not {shown:?}", words.join(", ")));
+    if named.is_empty() { Err(wrong()) } else { Ok(named) }
 }
 
 fn usage(error: lexopt::Error) -> StartError {
@@ -143,7 +160,7 @@ mod tests {
 
     #[test]
     fn all_options_are_read() {
-        let line = "--dev --data d --manifests a --manifests b --config c --listen 127.0.0.1:9 --bin e --with-parent";
+        let line = "--dev --data d --manifests a --manifests b --config c --listen 127.0.0.1:9 --bin e --with-parent --without seccomp";
         let expected = Options {
             mode: Mode::Developer,
             data: "d".into(),
@@ -153,6 +170,7 @@ mod tests {
             listen: Some(SocketAddr::from(([127, 0, 0, 1], 9))),
             programs: Some("e".into()),
             with_parent: true,
+            without: vec![Layer::Seccomp],
         };
         assert_eq!(parsed(line), Ok(Command::Run(expected)));
         assert_eq!(parsed("--help"), Ok(Command::Help));

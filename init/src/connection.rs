@@ -19,6 +19,9 @@ const TURN: usize = 64 * 1024;
 /// What may wait to be read by the peer. The largest answer, all log lines that are kept, is below it.
 const LARGEST_QUEUE: usize = 4 * 1024 * 1024;
 
+/// How many descriptors of one peer wait to be taken.
+const MOST_ATTACHED: usize = 4;
+
 /// What a peer said.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Heard {
@@ -58,6 +61,8 @@ pub(crate) struct Connection {
     begun: Vec<u8>,
     /// Whether the line that is being read is too long and thrown away.
     skips: bool,
+    /// Descriptors that came and that no message was answered for yet.
+    attached: VecDeque<OwnedFd>,
     /// The peer will say no more.
     pub(crate) is_finished: bool,
     queue: VecDeque<Message>,
@@ -75,6 +80,7 @@ impl Connection {
             longest,
             begun: Vec::new(),
             skips: false,
+            attached: VecDeque::new(),
             is_finished: false,
             queue: VecDeque::new(),
             queued: 0,
@@ -96,13 +102,20 @@ impl Connection {
     /// Reads what is there, within the bounds of one turn.
     pub(crate) fn hear(&mut self) -> Result<Vec<Heard>, Lost> {
         let mut buffer = vec![0; TURN];
-        let count = match sys::receive(&self.socket, &mut buffer) {
+        let count = match sys::receive_attached(&self.socket, &mut buffer, &mut self.attached) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Vec::new()),
             other => other?,
         };
         self.is_finished = count == 0;
+        self.attached.truncate(MOST_ATTACHED);
         let bytes = buffer.get(..count).unwrap_or_default();
         Ok(bytes.split_inclusive(|&byte| byte == b'\n').filter_map(|piece| self.take(piece)).collect())
+    }
+
+    /// The descriptor that came first and was not taken yet. They come in the order of the messages that they belong to;
+    /// a peer that attaches them to others confuses nobody but itself.
+    pub(crate) fn take_attached(&mut self) -> Option<OwnedFd> {
+        self.attached.pop_front()
     }
 
     /// Adds a piece that holds no more than one line's end, at its own end.

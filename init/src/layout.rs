@@ -17,7 +17,7 @@ pub(crate) struct Layout {
 }
 
 /// Folders in `run` that hold only what init makes anew at each start.
-const VOLATILE: [&str; 4] = ["mcp", "callers", "notify", "settings"];
+const VOLATILE: [&str; 5] = ["mcp", "callers", "egress", "notify", "settings"];
 
 impl Layout {
     /// Creates what is missing (`run`: in the data folder unless it is given), and takes the lock that keeps a second

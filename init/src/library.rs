@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use spec::{Name, Origin, SystemConfig};
+use zeroize::Zeroizing;
 
 use crate::catalogue::{self, Catalogue};
 use crate::manifests::{self, Candidate, Fault, Found};
@@ -100,7 +101,8 @@ impl Library {
 /// Reads the configuration files, a later one over an earlier one. A broken file is left out and complained of.
 pub(crate) fn read_config(files: &[PathBuf]) -> (SystemConfig, Vec<Complaint>) {
     let read = |file: &Path| {
-        let text = manifests::read_text(file)?;
+        // It may hold secrets that could not be moved to the store.
+        let text = Zeroizing::new(manifests::read_text(file)?);
         SystemConfig::parse(&file.to_string_lossy(), &text).map_err(Fault::Problems)
     };
     let mut complaints = Vec::new();
@@ -126,9 +128,11 @@ pub(crate) fn unknown_names(config: &SystemConfig, catalogue: &Catalogue) -> Vec
     };
     let listen = config.listen.keys().filter(|name| !listeners.contains(name.as_str()));
     let arcs = config.arcs.keys().filter(|name| !services.contains(name.as_str()));
+    let grants = config.grants.keys().filter(|name| !services.contains(name.as_str()));
     listen
         .map(|name| unknown("listen", name, &listeners, "listener"))
         .chain(arcs.map(|name| unknown("arcs", name, &services, "Arc")))
+        .chain(grants.map(|name| unknown("grants", name, &services, "Arc")))
         .collect()
 }
 

@@ -91,6 +91,7 @@ mod tests {
             listen: Some(address),
             programs: None,
             with_parent: false,
+            without: Vec::new(),
         };
         let bind = |mode, address| {
             let (mut listeners, mut troubles) = bind(&wanted, &options(mode, address), &SystemConfig::default());

@@ -5,18 +5,23 @@
 //! | `boot` | from the kernel's first process to a machine on which services can run, and its end |
 //! | `machine` | the life of one service: pure, `step(state, event)` |
 //! | `plan` | how a service is to be started: pure |
+//! | `cage` | what it may see and do: pure |
 //! | `catalogue`, `library`, `manifests` | which manifests count, and in which order |
 //! | `supervisor` | the loop that carries out what the machines and plans ask for |
 //! | `rpc`, `connection` | what is spoken on `init.sock` and the control channel |
 //! | `log` | what services write, as init and `logd` see it |
 //! | `logd` | the service that keeps it: this program, started as `init --logd` |
+//! | `elf` | whether a program needs a dynamic loader |
 //! | `token` | what the owner shows from elsewhere |
+//! | `secrets` | what the owner keeps from everybody but the Arcs that are granted it |
 //! | `sys` | the one seam to the kernel |
 
 mod boot;
+mod cage;
 mod catalogue;
 mod command_line;
 mod connection;
+mod elf;
 mod error;
 mod layout;
 mod library;
@@ -27,6 +32,7 @@ mod machine;
 mod manifests;
 mod plan;
 mod rpc;
+mod secrets;
 mod supervisor;
 mod sys;
 mod token;

@@ -95,7 +95,9 @@ pub(crate) fn read_text(path: &Path) -> Result<String, Fault> {
     if !file.metadata().map_err(failed)?.is_file() {
         return Err(failed(io::Error::other("it is not a file")));
     }
-    let mut bytes = Vec::new();
+    // With room from the start: no copies are left behind as the buffer grows.
+    let length = usize::try_from(file.metadata().map_err(failed)?.len()).unwrap_or(0);
+    let mut bytes = Vec::with_capacity(length.min(1 << 20).saturating_add(64));
     file.take(LARGEST + 1).read_to_end(&mut bytes).map_err(failed)?;
     if bytes.len() as u64 > LARGEST {
         return Err(Fault::TooLarge(path.to_owned()));

@@ -7,13 +7,12 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use spec::control::{env, fd};
-use spec::{HostPort, Manifest, MountMode, Name, SystemConfig, Transport, paths};
+use spec::control::{EGRESS_PORT_NUMBER, env, fd};
+use spec::{Layer, Manifest, MountMode, Name, SystemConfig, Transport, paths};
 
+use crate::cage::{Abilities, Cage, Content, Part, Sight, Source, describe};
 use crate::layout::Layout;
 
-/// The bound on the open files of a service: enough for a thousand connections with their files.
-const OPEN_FILES: u64 = 4096;
 /// Where a service looks for programs unless init's own environment says otherwise.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// The only variables of init's own environment that reach a service. Keys and tokens do not.
@@ -30,6 +29,10 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) config: &'a SystemConfig,
     /// The part of init's environment that services inherit.
     pub(crate) inherited: &'a BTreeMap<String, String>,
+    /// What this kernel gives.
+    pub(crate) abilities: &'a Abilities,
+    /// Whether the program needs a dynamic loader.
+    pub(crate) is_dynamic: bool,
 }
 
 /// How a service is started.
@@ -43,22 +46,20 @@ pub(crate) struct Plan {
     pub(crate) arguments: Vec<String>,
     /// Its whole environment but for `LISTEN_*`.
     pub(crate) environment: Vec<(String, String)>,
-    /// Its own folder: it starts there.
+    /// Its own folder, as it sees it: it starts there.
     pub(crate) folder: PathBuf,
     /// Folders to be created before it starts.
     pub(crate) folders: Vec<PathBuf>,
-    /// The file of its settings and what it is to hold.
+    /// The file of its settings and what it is to hold, where no file system of its own holds it.
     pub(crate) settings: Option<(PathBuf, String)>,
     /// What it inherits from descriptor 3 on, by name.
     pub(crate) descriptors: Vec<(String, Handed)>,
     /// Whether its standard input and output are a connection to its socket.
     pub(crate) speaks_on_stdio: bool,
-    /// Its bounds.
-    pub(crate) limits: Limits,
-    /// What it is to see of the file system beside its own folder; not yet applied in developer mode.
-    pub(crate) mounts: Vec<PlannedMount>,
-    /// The hosts that it may reach; not yet applied in developer mode.
-    pub(crate) egress: Vec<HostPort>,
+    /// The secrets that it is handed, and where.
+    pub(crate) secrets: Vec<(Name, String)>,
+    /// Its cage.
+    pub(crate) cage: Cage,
 }
 
 /// A descriptor that is handed over.
@@ -74,26 +75,6 @@ pub(crate) enum Handed {
     Listener(Name),
 }
 
-/// The bounds of a service. Core dumps are never written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Limits {
-    pub(crate) open_files: u64,
-    /// Bytes; not yet applied in developer mode.
-    pub(crate) memory: Option<u64>,
-    /// Not yet applied in developer mode.
-    pub(crate) processes: Option<u32>,
-}
-
-/// A part of the file system that a service sees.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct PlannedMount {
-    /// Where it lies on this machine.
-    pub(crate) source: PathBuf,
-    /// Where the service sees it.
-    pub(crate) target: String,
-    pub(crate) mode: MountMode,
-}
-
 /// The variables of `all` that services inherit.
 pub(crate) fn inherited(all: impl IntoIterator<Item = (String, String)>) -> BTreeMap<String, String> {
     let mut kept: BTreeMap<String, String> =
@@ -102,33 +83,125 @@ pub(crate) fn inherited(all: impl IntoIterator<Item = (String, String)>) -> BTre
     kept
 }
 
+/// Where a service finds what is its own: in its cage always in the same places, without a file system of its own where
+/// that lies on the machine.
+struct Places {
+    data: PathBuf,
+    folder: PathBuf,
+    notify: PathBuf,
+    caller: PathBuf,
+    egress: PathBuf,
+    settings: PathBuf,
+}
+
+impl Places {
+    fn on_the_machine(layout: &Layout, name: &str) -> Self {
+        Self {
+            data: layout.data.clone(),
+            folder: paths::arc_data(&layout.data, name),
+            notify: layout.notify_socket(name),
+            caller: paths::caller_socket(&layout.run, name),
+            egress: paths::egress_socket(&layout.run, name),
+            settings: layout.settings_file(name),
+        }
+    }
+
+    fn in_a_cage(name: &str) -> Self {
+        Self {
+            data: "/data".into(),
+            folder: paths::arc_data(Path::new("/data"), name),
+            notify: "/run/notify.sock".into(),
+            caller: paths::gateway_socket(Path::new("/run")),
+            egress: "/run/egress.sock".into(),
+            settings: "/run/settings.toml".into(),
+        }
+    }
+}
+
+/// The manifest, with what the owner grants beside it.
+fn granted(manifest: &Manifest, config: &SystemConfig) -> Manifest {
+    let mut manifest = manifest.clone();
+    if let Some(grant) = config.grants.get(&manifest.name) {
+        manifest.cage.egress.extend(grant.egress.iter().cloned());
+        manifest.secrets.extend(grant.secrets.iter().cloned());
+    }
+    manifest.secrets.sort();
+    manifest.secrets.dedup();
+    manifest
+}
+
 /// The plan of the service with this manifest. It is the same for the same input.
 pub(crate) fn plan(manifest: &Manifest, around: &Surroundings<'_>) -> Plan {
+    let manifest = &granted(manifest, around.config);
     let name = manifest.name.as_str();
     let layout = around.layout;
-    let folder = paths::arc_data(&layout.data, name);
-    let settings = settings(manifest, around.config).map(|text| (layout.settings_file(name), text));
-    let mounts: Vec<PlannedMount> = manifest.cage.mounts.iter().map(|mount| planned(mount, layout)).collect();
-    let shared = mounts.iter().map(|mount| mount.source.clone()).filter(|source| source.starts_with(&layout.data));
+    let outside = Places::on_the_machine(layout, name);
+    let is_apart = around.abilities.has(Layer::Files);
+    let inside = if is_apart { Places::in_a_cage(name) } else { Places::on_the_machine(layout, name) };
+    let settings = settings(manifest, around.config);
+    let environment = environment(manifest, around, &inside, settings.is_some());
+    let shared = manifest.cage.mounts.iter().map(|mount| layout.resolve(&mount.path));
+    let shared = shared.filter(|path| path.starts_with(&layout.data) || path.starts_with(&layout.run));
+    let parts = parts(manifest, layout, &outside, &inside, settings.as_deref());
     Plan {
         service: manifest.name.clone(),
         program: program(manifest, around.programs),
         arguments: manifest.exec.clone(),
-        environment: environment(manifest, around, &folder, settings.as_ref().map(|(file, _)| file.as_path())),
-        folders: [folder.clone()].into_iter().chain(shared).collect(),
-        folder,
-        settings,
+        environment,
+        folders: [outside.folder].into_iter().chain(shared).collect(),
+        folder: inside.folder,
+        settings: settings.filter(|_| !is_apart).map(|text| (outside.settings, text)),
         descriptors: descriptors(manifest),
         speaks_on_stdio: manifest.transport == Transport::Stdio,
-        limits: Limits {
-            open_files: OPEN_FILES,
-            memory: manifest.cage.memory_max.map(|size| size.0),
-            processes: manifest.cage.pids_max,
-        },
-        mounts,
-        egress: manifest.cage.egress.clone(),
+        secrets: manifest.secrets.iter().map(|name| (name.clone(), format!("{SECRETS}/{name}"))).collect(),
+        cage: Cage::plan(manifest, parts, around.is_dynamic, around.abilities),
     }
 }
+
+/// What a service sees beside what every cage holds.
+fn parts(manifest: &Manifest, layout: &Layout, outside: &Places, inside: &Places, settings: Option<&str>) -> Vec<Part> {
+    let ours = |path: &Path, target: &Path, sight: Sight| {
+        let source = Source { path: path.to_owned(), is_ours: true };
+        Part::Bound { source, target: target.display().to_string(), sight }
+    };
+    let mut parts = vec![
+        ours(&outside.folder, &inside.folder, Sight::Write),
+        ours(&outside.notify, &inside.notify, Sight::Connect),
+    ];
+    if manifest.control {
+        // The sockets of all Arcs, also of those that come later.
+        let sockets = |run: &Path| paths::gateway_socket(run).parent().map(Path::to_owned).unwrap_or_default();
+        parts.push(ours(&sockets(&layout.run), &sockets(Path::new("/run")), Sight::Connect));
+    } else if manifest.transport != Transport::None {
+        parts.push(ours(&outside.caller, &inside.caller, Sight::Connect));
+    }
+    if let Some(text) = settings {
+        let target = inside.settings.display().to_string();
+        parts.push(Part::File { target, content: Content(text.as_bytes().to_vec().into()) });
+    }
+    if !manifest.cage.egress.is_empty() {
+        parts.push(ours(&outside.egress, &inside.egress, Sight::Connect));
+        parts.extend(CERTIFICATES.map(|path| Part::of_system(path, Sight::Read)));
+    }
+    parts.extend(manifest.cage.mounts.iter().map(|mount| {
+        let sight = match mount.mode {
+            MountMode::Ro => Sight::Read,
+            MountMode::Rx => Sight::Execute,
+            MountMode::Rw => Sight::Write,
+        };
+        let source = layout.resolve(&mount.path);
+        let is_ours = source.starts_with(&layout.data) || source.starts_with(&layout.run);
+        Part::Bound { source: Source { path: source, is_ours }, target: mount.path.clone(), sight }
+    }));
+    parts.extend(manifest.cage.proc.then_some(Part::Processes));
+    parts
+}
+
+/// Where an Arc finds its secrets, in its cage.
+const SECRETS: &str = "/run/secrets";
+
+/// By what an Arc that calls out knows whom it reaches: Debian's places of the certificates of authorities.
+const CERTIFICATES: [&str; 2] = ["/etc/ssl/certs", "/usr/share/ca-certificates"];
 
 /// What is told to a service: an Arc its section of the configuration, a service that is part of init its part of it.
 fn settings(manifest: &Manifest, config: &SystemConfig) -> Option<String> {
@@ -139,12 +212,8 @@ fn settings(manifest: &Manifest, config: &SystemConfig) -> Option<String> {
     }
 }
 
-fn planned(mount: &spec::Mount, layout: &Layout) -> PlannedMount {
-    PlannedMount { source: layout.resolve(&mount.path), target: mount.path.clone(), mode: mount.mode }
-}
-
 /// A bare name lies beside init; an absolute path is what it says.
-fn program(manifest: &Manifest, programs: &Path) -> PathBuf {
+pub(crate) fn program(manifest: &Manifest, programs: &Path) -> PathBuf {
     programs.join(manifest.exec.first().map_or("", String::as_str))
 }
 
@@ -168,24 +237,35 @@ fn descriptors(manifest: &Manifest) -> Vec<(String, Handed)> {
 fn environment(
     manifest: &Manifest,
     around: &Surroundings<'_>,
-    folder: &Path,
-    settings: Option<&Path>,
+    places: &Places,
+    has_settings: bool,
 ) -> Vec<(String, String)> {
-    let name = manifest.name.as_str();
-    let layout = around.layout;
     let shown = |path: &Path| path.display().to_string();
     let mut variables = around.inherited.clone();
     variables.extend(manifest.env.clone());
     let mut set = |key: &str, value: String| variables.insert(key.to_owned(), value);
-    set("HOME", shown(folder));
-    set("NOTIFY_SOCKET", shown(&layout.notify_socket(name)));
-    set(env::NAME, name.to_owned());
-    set(env::DATA, shown(&layout.data));
+    set("HOME", shown(&places.folder));
+    set("NOTIFY_SOCKET", shown(&places.notify));
+    set(env::NAME, manifest.name.to_string());
+    set(env::DATA, shown(&places.data));
     if manifest.transport != Transport::None {
-        set(env::GATEWAY, shown(&paths::caller_socket(&layout.run, name)));
+        set(env::GATEWAY, shown(&places.caller));
     }
-    if let Some(file) = settings {
-        set(env::SETTINGS, shown(file));
+    if !manifest.cage.egress.is_empty() && around.abilities.has(Layer::Network) {
+        // What programs in every language ask for (<https://www.gnu.org/software/wget/manual/html_node/Proxies.html>).
+        let proxy = format!("http://127.0.0.1:{EGRESS_PORT_NUMBER}");
+        set(env::PROXY, proxy.clone());
+        for key in ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"] {
+            set(key, proxy.clone());
+        }
+        set("NO_PROXY", String::new());
+        set("no_proxy", String::new());
+    }
+    if !manifest.secrets.is_empty() {
+        set(env::SECRETS, SECRETS.to_owned());
+    }
+    if has_settings {
+        set(env::SETTINGS, shown(&places.settings));
     }
     if let Some(idle) = manifest.idle_exit {
         set(env::IDLE_EXIT_MS, idle.as_millis().to_string());
@@ -217,16 +297,11 @@ impl fmt::Display for Plan {
         for (key, value) in &self.environment {
             writeln!(f, "set      {key}={value}")?;
         }
-        for mount in &self.mounts {
-            let mode = if mount.mode == MountMode::Rw { "rw" } else { "ro" };
-            writeln!(f, "mount    {} on {} {mode}", mount.source.display(), mount.target)?;
+        for (name, place) in &self.secrets {
+            writeln!(f, "secret   {name} in {place}")?;
         }
-        for host in &self.egress {
-            writeln!(f, "reach    {host}")?;
-        }
-        write!(f, "limit    {} open files", self.limits.open_files)?;
-        self.limits.memory.map_or(Ok(()), |bytes| write!(f, ", {bytes} bytes"))?;
-        self.limits.processes.map_or(Ok(()), |count| write!(f, ", {count} processes"))
+        let lines = describe(&self.cage);
+        write!(f, "cage     {}", lines.join("\ncage     "))
     }
 }
 
@@ -247,8 +322,14 @@ mod tests {
         let layout = Layout { data: "/home/a/data".into(), run: "/home/a/data/run".into() };
         let owned = environment.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
         let inherited = inherited(owned);
-        let around =
-            Surroundings { layout: &layout, programs: Path::new("/opt/bin"), config: &config, inherited: &inherited };
+        let around = Surroundings {
+            layout: &layout,
+            programs: Path::new("/opt/bin"),
+            config: &config,
+            inherited: &inherited,
+            abilities: &Abilities::default(),
+            is_dynamic: false,
+        };
         plan(&manifest, &around).to_string()
     }
 
@@ -274,25 +355,42 @@ pids_max = 32
         let expected = "\
 service  seo_affiliate
 execute  /opt/bin/arcs [\"arcs\", \"seo_affiliate\"]
-in       /home/a/data/arcs/seo_affiliate
+in       /data/arcs/seo_affiliate
 create   /home/a/data/arcs/seo_affiliate
 create   /home/a/data/sites
-settings /home/a/data/run/settings/seo_affiliate.toml
 inherit  3 mcp
-set      ARC_DATA=/home/a/data
+set      ALL_PROXY=http://127.0.0.1:3128
+set      ARC_DATA=/data
 set      ARC_IDLE_EXIT_MS=300000
 set      ARC_NAME=seo_affiliate
-set      ARC_SETTINGS=/home/a/data/run/settings/seo_affiliate.toml
-set      HOME=/home/a/data/arcs/seo_affiliate
-set      MCP_GATEWAY=/home/a/data/run/callers/seo_affiliate.sock
+set      ARC_PROXY=http://127.0.0.1:3128
+set      ARC_SETTINGS=/run/settings.toml
+set      HOME=/data/arcs/seo_affiliate
+set      HTTPS_PROXY=http://127.0.0.1:3128
+set      HTTP_PROXY=http://127.0.0.1:3128
+set      MCP_GATEWAY=/run/mcp/gateway.sock
 set      MODE=quick
-set      NOTIFY_SOCKET=/home/a/data/run/notify/seo_affiliate.sock
+set      NOTIFY_SOCKET=/run/notify.sock
+set      NO_PROXY=
 set      PATH=/bin
 set      TZ=UTC
-mount    /home/a/data/sites on /data/sites rw
-mount    /usr/share/zoneinfo on /usr/share/zoneinfo ro
-reach    api.example.com:443
-limit    4096 open files, 67108864 bytes, 32 processes";
+set      all_proxy=http://127.0.0.1:3128
+set      http_proxy=http://127.0.0.1:3128
+set      https_proxy=http://127.0.0.1:3128
+set      no_proxy=
+cage     writes /tmp, in memory, 16 MiB at the most
+cage     reads and writes /data/arcs/seo_affiliate
+cage     connects to /run/notify.sock
+cage     connects to /run/mcp/gateway.sock
+cage     reads /run/settings.toml
+cage     connects to /run/egress.sock
+cage     reads /etc/ssl/certs
+cage     reads /usr/share/ca-certificates
+cage     reads and writes /data/sites
+cage     reads /usr/share/zoneinfo
+cage     reaches api.example.com:443, through the gateway
+cage     is bounded to 64 MiB of memory, 32 processes and threads, 1 GiB on the disk, 2048 open files
+cage     runs as user 377891406, held by a user of its own, a file system of its own, sight of its own processes alone, a network of its own, host name, queues and cgroups of its own, no privileges, the list of system calls, Landlock for files and ports, Landlock for signals and abstract sockets, the memory limit, the limit on processes, the share of the CPU, the disk quota";
         assert_eq!(shown(manifest, "[arcs.seo_affiliate]\ntheme = \"plain\"", &environment), expected);
     }
 
@@ -302,20 +400,33 @@ limit    4096 open files, 67108864 bytes, 32 processes";
         let expected = "\
 service  gateway
 execute  /opt/bin/gateway [\"gateway\"]
-in       /home/a/data/arcs/gateway
+in       /data/arcs/gateway
 create   /home/a/data/arcs/gateway
-settings /home/a/data/run/settings/gateway.toml
+create   /home/a/data/log
 inherit  3 gateway.sock
 inherit  4 control
 inherit  5 gateway
-set      ARC_DATA=/home/a/data
+set      ARC_DATA=/data
 set      ARC_NAME=gateway
-set      ARC_SETTINGS=/home/a/data/run/settings/gateway.toml
-set      HOME=/home/a/data/arcs/gateway
-set      NOTIFY_SOCKET=/home/a/data/run/notify/gateway.sock
+set      ARC_SETTINGS=/run/settings.toml
+set      HOME=/data/arcs/gateway
+set      NOTIFY_SOCKET=/run/notify.sock
 set      PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 set      WATCHDOG_USEC=60000000
-limit    4096 open files";
+cage     writes /tmp, in memory, 16 MiB at the most
+cage     reads and writes /data/arcs/gateway
+cage     connects to /run/notify.sock
+cage     connects to /run/mcp
+cage     reads /run/settings.toml
+cage     reads and writes /data/log
+cage     reads /etc
+cage     reads /run/network
+cage     reads /run/systemd/resolve
+cage     reads /run/NetworkManager
+cage     sees its own processes in /proc
+cage     is in the network of the machine
+cage     is bounded to 256 MiB of memory, 64 processes and threads, 1 GiB on the disk, 2048 open files
+cage     runs as user 399131129, held by a user of its own, a file system of its own, sight of its own processes alone, host name, queues and cgroups of its own, no privileges, the list of system calls, Landlock for files and ports, Landlock for signals and abstract sockets, the memory limit, the limit on processes, the share of the CPU, the disk quota";
         assert_eq!(shown(manifest, "", &[]), expected);
     }
 

@@ -20,6 +20,12 @@ pub(crate) enum Call {
     Restart(Name),
     Logs(LogQuery),
     Unfollow,
+    Cages,
+    Cage(Name),
+    NetworkSocket(Name),
+    SecretSet(Name),
+    SecretList,
+    SecretDelete(Name),
     End(Halt),
 }
 
@@ -39,7 +45,7 @@ pub(crate) struct Refusal {
     pub(crate) message: String,
 }
 
-const METHODS: [&str; 10] = [
+const METHODS: [&str; 16] = [
     control::SERVICES,
     control::STATUS,
     control::METRICS,
@@ -48,6 +54,12 @@ const METHODS: [&str; 10] = [
     control::RESTART,
     control::LOGS,
     control::UNFOLLOW,
+    control::CAGES,
+    control::CAGE,
+    control::NETWORK_SOCKET,
+    control::SECRET_SET,
+    control::SECRET_LIST,
+    control::SECRET_DELETE,
     control::POWEROFF,
     control::REBOOT,
 ];
@@ -85,6 +97,12 @@ fn call(method: &str, params: Option<Value>) -> Result<Call, (i32, String)> {
         control::RESTART => by_name(params).map(Call::Restart),
         control::LOGS => read(method, params).map(Call::Logs),
         control::UNFOLLOW => Ok(Call::Unfollow),
+        control::CAGES => Ok(Call::Cages),
+        control::CAGE => by_name(params).map(Call::Cage),
+        control::NETWORK_SOCKET => by_name(params).map(Call::NetworkSocket),
+        control::SECRET_SET => by_name(params).map(Call::SecretSet),
+        control::SECRET_LIST => Ok(Call::SecretList),
+        control::SECRET_DELETE => by_name(params).map(Call::SecretDelete),
         control::POWEROFF => Ok(Call::End(Halt::PowerOff)),
         control::REBOOT => Ok(Call::End(Halt::Reboot)),
         _ => Err((code::METHOD_NOT_FOUND, unknown("method", method, METHODS))),

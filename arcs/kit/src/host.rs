@@ -1,14 +1,17 @@
 //! What an Arc is told by init: its name, its folder, its settings, the way to the gateway.
 
 use std::env;
+use std::fs::File;
+use std::io::Read as _;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use spec::control::env as vars;
-use spec::{Document, Name, Section, paths};
+use spec::control::{SECRET_MAX, env as vars};
+use spec::{Document, Name, SecretText, Section, paths};
 
 use crate::activity::{Activity, Busy};
+use crate::error::{Error, Result};
 use crate::gateway::Gateway;
 use crate::inherit::Inherited;
 use crate::run::StartError;
@@ -19,6 +22,7 @@ pub struct Host {
     name: Name,
     data: PathBuf,
     settings: Option<PathBuf>,
+    secrets: Option<PathBuf>,
     idle_exit: Option<Duration>,
     gateway: Gateway,
     activity: Activity,
@@ -35,6 +39,7 @@ impl Host {
         Ok(Self {
             data: variable(vars::DATA)?.into(),
             settings: env::var_os(vars::SETTINGS).map(PathBuf::from),
+            secrets: env::var_os(vars::SECRETS).map(PathBuf::from),
             gateway: Gateway::new(variable(vars::GATEWAY)?.into(), &name, version),
             idle_exit,
             name,
@@ -56,13 +61,23 @@ impl Host {
     }
 
     /// Where a path of the manifest's mounts lies for this process: `/data/sites` as it is in a cage, below the
-    /// developer's data folder without one.
+    /// developer's data folder without one. Likewise the files of secrets, `/run/secrets/NAME`.
     #[must_use]
     pub fn mounted(&self, path: &str) -> PathBuf {
-        match Path::new(path).strip_prefix("/data") {
-            Ok(below) => self.data.join(below),
-            Err(_) => PathBuf::from(path),
+        let path = Path::new(path);
+        if let (Ok(name), Some(secrets)) = (path.strip_prefix("/run/secrets"), &self.secrets) {
+            return secrets.join(name);
         }
+        path.strip_prefix("/data").map_or_else(|_| path.to_owned(), |below| self.data.join(below))
+    }
+
+    /// A secret that the Arc's manifest names in `secrets`, or that the owner grants it. It is as it was when the Arc
+    /// was started.
+    ///
+    /// # Errors
+    /// The Arc was not handed it, or it is no text; the message says what to do.
+    pub fn secret(&self, name: &Name) -> Result<SecretText> {
+        read_secret(&self.mounted(&format!("/run/secrets/{name}")), &self.name, name)
     }
 
     /// The Arc's table in the system configuration, read by `read`; `None` where there is none.
@@ -109,6 +124,44 @@ impl Host {
     }
 }
 
+fn read_secret(path: &Path, arc: &Name, name: &Name) -> Result<SecretText> {
+    let missing = |cause: std::io::Error| {
+        let message = format!(
+            "the secret {name} is not there: name it in the manifest of {arc} (secrets = [\"{name}\"]), set it with \
+             `luca-run secret set {name}`, and restart {arc}"
+        );
+        Error::new(message).caused_by(cause)
+    };
+    let file = File::open(path).map_err(missing)?;
+    // With room from the start: what a buffer leaves behind when it grows would not be wiped.
+    let mut bytes = zeroize::Zeroizing::new(Vec::with_capacity(SECRET_MAX + 1));
+    file.take(SECRET_MAX as u64).read_to_end(&mut bytes).map_err(missing)?;
+    let text = std::str::from_utf8(&bytes).map_err(|_| Error::new(format!("the secret {name} is no text")))?;
+    Ok(SecretText::new(text.to_owned()))
+}
+
 fn variable(name: &str) -> Result<String, StartError> {
     env::var(name).map_err(|_| format!("{name} is not set: an Arc is started by init (try `scripts/run`)").into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_is_a_file_and_its_absence_says_what_to_do() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let [arc, name] = ["mail", "imap"].map(|name| name.parse::<Name>().expect("a name"));
+        let path = folder.path().join("imap");
+        let message = read_secret(&path, &arc, &name).expect_err("none").to_string();
+        for part in ["secrets = [\"imap\"]", "luca-run secret set imap", "restart mail"] {
+            assert!(message.contains(part), "{message}");
+        }
+        std::fs::write(&path, "pass word\n").expect("written");
+        let secret = read_secret(&path, &arc, &name).expect("there");
+        assert_eq!(secret.as_str(), "pass word\n");
+        assert!(!format!("{secret:?}").contains("pass"));
+        std::fs::write(&path, [0xff]).expect("written");
+        assert!(read_secret(&path, &arc, &name).expect_err("no text").to_string().contains("is no text"));
+    }
 }

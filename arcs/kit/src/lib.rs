@@ -15,6 +15,8 @@ mod error;
 mod gateway;
 mod handler;
 mod host;
+#[cfg(feature = "http")]
+pub mod http;
 mod inherit;
 mod run;
 mod server;
@@ -28,4 +30,4 @@ pub use run::{StartError, run};
 pub use server::{Server, Shared};
 pub use spec::caller::{Caller, RunId, Who, code};
 pub use spec::{Autonomy, Quest, Sentinel, Step, Trigger};
-pub use spec::{Document, Label, Name, Place, Problems, Section, TomlValue};
+pub use spec::{Document, Label, Name, Place, Problems, SecretText, Section, TomlValue};

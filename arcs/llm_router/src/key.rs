@@ -1,4 +1,4 @@
-//! API keys: read from a file, sent in a header, found in what comes back, and shown nowhere.
+//! API keys: read from a file or handed over as a secret, sent in a header, found in what comes back, and shown nowhere.
 
 use std::fmt;
 use std::fs::File;
@@ -6,6 +6,7 @@ use std::io::Read as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
+use kit::Name;
 use reqwest::header::HeaderValue;
 
 /// No key that is in use is longer.
@@ -24,6 +25,13 @@ pub(crate) enum KeyError {
     Unreadable { path: String, source: std::io::Error },
     #[error("key_file {path} must hold the key alone: {MIN_BYTES} to {MAX_BYTES} visible ASCII characters in one line")]
     NotAKey { path: String },
+    #[error(
+        "the secret {name} is not there ({source}): grant it with secrets = [\"{name}\"] in [grants.llm_router] of \
+         llmbasedos.toml, set it with `luca-run secret set {name}`, and restart llm_router"
+    )]
+    NoSecret { name: Name, source: std::io::Error },
+    #[error("the secret {0} must be the key alone: {MIN_BYTES} to {MAX_BYTES} visible ASCII characters in one line")]
+    NotASecretKey(Name),
 }
 
 impl Key {
@@ -34,10 +42,20 @@ impl Key {
         if mode & 0o077 != 0 {
             tracing::warn!("others may read key_file {shown} (mode {:o}): run `chmod 600 {shown}`", mode & 0o777);
         }
-        let text = std::str::from_utf8(&bytes).unwrap_or_default().trim();
+        Self::parse(&bytes).ok_or(KeyError::NotAKey { path: shown })
+    }
+
+    /// Reads the key that the Arc was handed as the secret `name`, at `path`.
+    pub(crate) fn of_secret(name: &Name, path: &Path) -> Result<Self, KeyError> {
+        let (bytes, _) = content(path).map_err(|source| KeyError::NoSecret { name: name.clone(), source })?;
+        Self::parse(&bytes).ok_or_else(|| KeyError::NotASecretKey(name.clone()))
+    }
+
+    fn parse(bytes: &[u8]) -> Option<Self> {
+        let text = std::str::from_utf8(bytes).unwrap_or_default().trim();
         let is_key =
             text.len() >= MIN_BYTES && bytes.len() as u64 <= MAX_BYTES && text.bytes().all(|b| b.is_ascii_graphic());
-        if is_key { Ok(Self(text.to_owned())) } else { Err(KeyError::NotAKey { path: shown }) }
+        is_key.then(|| Self(text.to_owned()))
     }
 
     /// `prefix` and the key, marked so that no library shows it.
@@ -90,6 +108,16 @@ mod tests {
         assert!(key.is_in("Bearer sk-secret-1!") && !key.is_in("sk-secret-2"));
         assert_eq!(format!("{key:?}"), "Key(…)");
         assert_eq!(format!("{:?}", key.header("Bearer ").expect("a header")), "Sensitive");
+    }
+
+    #[test]
+    fn a_secret_that_is_not_there_says_how_it_gets_there() {
+        let name: Name = "openai".parse().expect("a name");
+        let message = Key::of_secret(&name, Path::new("/nowhere/openai")).expect_err("none").to_string();
+        assert!(message.contains("[grants.llm_router]") && message.contains("luca-run secret set openai"), "{message}");
+        let folder = tempfile::tempdir().expect("a folder");
+        std::fs::write(folder.path().join("openai"), "sk-secret-1").expect("written");
+        assert!(Key::of_secret(&name, &folder.path().join("openai")).is_ok());
     }
 
     #[test]

@@ -5,7 +5,8 @@
 //! kind = "openai"                  # "ollama" | "openai" | "gemini"
 //! url = "http://127.0.0.1:8081"    # without /v1 (openai), /api (ollama), /v1beta (gemini)
 //! model = "qwen2.5-coder-0.5b"     # its name there; absent: the first that the backend lists
-//! key_file = "/data/keys/openai"   # a file that holds the API key
+//! secret = "openai"                # the API key: `luca-run secret set openai`, and grants.llm_router.secrets = ["openai"]
+//! key_file = "/data/keys/openai"   # in its place: a file that holds the API key
 //! timeout = "120s"                 # per request
 //! parallel = 1                     # requests at once, 4 unless stated
 //!
@@ -46,6 +47,7 @@ pub(crate) struct BackendSettings {
     pub(crate) kind: Kind,
     pub(crate) url: Url,
     pub(crate) model: Option<String>,
+    pub(crate) secret: Option<Name>,
     pub(crate) key_file: Option<String>,
     pub(crate) timeout: Duration,
     pub(crate) parallel: usize,
@@ -112,6 +114,7 @@ impl Settings {
             kind: Kind::Ollama,
             url: Url::parse(OLLAMA).expect("an address"),
             model: None,
+            secret: None,
             key_file: None,
             timeout: TIMEOUT,
             parallel: PARALLEL as usize,
@@ -153,8 +156,16 @@ impl BackendSettings {
         if key_file.as_ref().is_some_and(|path| !path.starts_with('/')) {
             section.report("key_file", "must be the absolute path of a file that holds the key, never the key itself");
         }
-        if kind == Some(Kind::Gemini) && !section.has("key_file") {
-            section.report("key_file", "`key_file` is missing: Gemini needs a key");
+        let secret = section.optional("secret");
+        match (section.has("secret"), section.has("key_file")) {
+            (true, true) => section.report("secret", "and key_file both give the key: keep one of them"),
+            (false, false) if kind == Some(Kind::Gemini) => {
+                section.report(
+                    "secret",
+                    "`secret` is missing: Gemini needs a key, which `luca-run secret set gemini` keeps",
+                );
+            }
+            _ => {}
         }
         let parallel = section.or("parallel", PARALLEL);
         if parallel == 0 {
@@ -163,7 +174,13 @@ impl BackendSettings {
         let timeout = section.or("timeout", TIMEOUT);
         // Asked for in any case, so that it is a known key.
         section.has("url");
-        Some(Self { kind: kind?, url: url?, model, key_file, timeout, parallel: usize::try_from(parallel).ok()? })
+        let parallel = usize::try_from(parallel).ok()?;
+        Some(Self { kind: kind?, url: url?, model, secret, key_file, timeout, parallel })
+    }
+
+    /// Whether it is sent a key.
+    pub(crate) fn has_key(&self) -> bool {
+        self.secret.is_some() || self.key_file.is_some()
     }
 
     /// Whether what is sent there stays on this machine.
@@ -224,9 +241,7 @@ fn fault(url: &Url, kind: Kind) -> Option<&'static str> {
         || url.query().is_some()
         || url.fragment().is_some()
     {
-        Some(
-            "must be a base URL alone, without user, password, '?' or '#': a key belongs in the file that key_file names",
-        )
+        Some("must be a base URL alone, without user, password, '?' or '#': a key is a secret: name it with secret")
     } else if path.ends_with(kind.prefix()) {
         Some(match kind {
             Kind::Ollama => "must be the base URL without /api",
@@ -314,8 +329,8 @@ chatt = ["a"]
 [arcs.llm_router]:14: backends.b.timeout: must be a time span such as \"5m\" (ms, s, m, h or d), not \"2 minutes\"
 [arcs.llm_router]:15: backends.b.key_file: must be the absolute path of a file that holds the key, never the key itself
 [arcs.llm_router]:16: backends.c.model: `model` is missing: name one of Google's, such as \"gemini-2.5-flash\"
-[arcs.llm_router]:16: backends.c.key_file: `key_file` is missing: Gemini needs a key
-[arcs.llm_router]:18: backends.c.url: must be a base URL alone, without user, password, '?' or '#': a key belongs in the file that key_file names
+[arcs.llm_router]:16: backends.c.secret: `secret` is missing: Gemini needs a key, which `luca-run secret set gemini` keeps
+[arcs.llm_router]:18: backends.c.url: must be a base URL alone, without user, password, '?' or '#': a key is a secret: name it with secret
 [arcs.llm_router]:19: purposes.default: `default` is missing: name the backends in order of preference
 [arcs.llm_router]:20: purposes.copy: there is no backend \"d\"; there are: Local, a, b, c
 [arcs.llm_router]:21: purposes.rank: must name at least one backend

@@ -22,6 +22,7 @@ pub(crate) const WORDS: &[(&str, &str, &str)] = &[
     ("rm", "[-r] PATH", "delete a file, with -r a folder"),
     ("services", "", "how the services are doing"),
     ("logs", "[NAME] [LINES]", "what a service wrote last"),
+    ("secret", "set|list|delete [NAME]", "keep a value that Arcs are handed (also secret.set …)"),
     ("licence", "", "what the licence allows"),
     ("connect", "[ADDRESS]", "connect again, or to another gateway"),
     ("help", "[TOOL]", "this, or all about one tool"),

@@ -18,7 +18,8 @@ use crate::failure::Error;
 use crate::help;
 use crate::render::progress::Stages;
 use crate::render::terminal::Terminal;
-use crate::render::{error, json};
+use crate::render::{error, json, safe};
+use crate::secret;
 use crate::token;
 use crate::words::{self, Given};
 
@@ -54,6 +55,7 @@ Examples:
   luca-run mcp.kv.set '[\"hello\", \"world\"]'
   luca-run kv.get hello
   luca-run seo_affiliate.generate_site site_id=demo keyword=\"self custody\"
+  luca-run secret set openai
   echo '{\"key\": \"hello\"}' | luca-run kv.get
 
 Exit codes:
@@ -68,6 +70,12 @@ Exit codes:
 #[must_use]
 pub fn run(options: RunOptions) -> ExitCode {
     let as_json = options.json;
+    let words: Vec<&str> = std::iter::once(&options.method).chain(&options.arguments).map(String::as_str).collect();
+    if let Some(command) = secret::parse(&words) {
+        return command
+            .and_then(|command| keep_secret(&options, &command))
+            .map_or_else(|error| report(&error, as_json), |()| ExitCode::SUCCESS);
+    }
     let outcome = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -80,6 +88,17 @@ pub fn run(options: RunOptions) -> ExitCode {
         });
     let result = outcome.and_then(|value| print(&value, as_json));
     result.map_or_else(|error| report(&error, as_json), |()| ExitCode::SUCCESS)
+}
+
+/// What is about secrets goes to init, and takes no gateway.
+fn keep_secret(options: &RunOptions, command: &secret::Command) -> Result<(), Error> {
+    let addresses = candidates(options.gateway.as_ref(), &Surroundings::of_this_process())?;
+    let done = secret::run(&addresses, command, secret::Source::StandardInput)?;
+    print(&done.value, options.json)?;
+    if let Some(advice) = done.advice.filter(|_| !options.quiet && !options.json) {
+        complain(&safe::line(&advice));
+    }
+    Ok(())
 }
 
 async fn work(options: RunOptions) -> Result<Value, Error> {

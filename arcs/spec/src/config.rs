@@ -8,7 +8,8 @@ use toml::de::DeValue;
 use crate::document::{Document, Place, Section, TomlValue, from_text};
 use crate::network::NetworkSettings;
 use crate::problem::Problems;
-use crate::values::{HostName, InvalidValue, Name, Token};
+use crate::secrets;
+use crate::values::{HostName, HostPort, InvalidValue, Name, Token};
 
 /// What the gateway is told at its start: `[gateway]` of `llmbasedos.toml`, and the file that init makes of it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -51,22 +52,43 @@ pub struct SystemConfig {
     pub listen: BTreeMap<Name, SocketAddr>,
     /// The settings of each Arc, by its name: read and checked by the Arc itself.
     pub arcs: BTreeMap<Name, toml::Table>,
+    /// `[grants.ARC]`: what the owner grants an Arc beside its manifest.
+    pub grants: BTreeMap<Name, Grant>,
+}
+
+/// What the owner grants an Arc beside what its manifest names.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Grant {
+    /// Secrets that it is handed.
+    pub secrets: Vec<Name>,
+    /// Hosts that it may reach through the egress proxy.
+    pub egress: Vec<HostPort>,
+}
+
+impl Grant {
+    fn of_section(section: &Section<'_>) -> Self {
+        Self { secrets: section.or("secrets", Vec::new()), egress: section.or("egress", Vec::new()) }
+    }
 }
 
 impl SystemConfig {
-    /// Reads a configuration. `file` names it in messages.
+    /// Reads a configuration. `file` names it in messages. The values of `[secrets]` are nowhere in what is answered,
+    /// for they are masked before anything else reads the text: [`OwnersSecrets`] finds them.
     ///
     /// # Errors
     /// Every problem of the file at once.
     pub fn parse(file: &str, source: &str) -> Result<Self, Problems> {
-        Document::read(file, source, |root| {
+        Document::read(file, &secrets::masked(source), |root| {
+            root.section("secrets", secrets::check);
+            let grants = root.named_sections("grants", |_, grant| Some(Grant::of_section(grant)));
             let listen = root.section("listen", |all| Some(all.entries())).unwrap_or_default();
             let arcs = root.named_sections("arcs", |_, settings| Some(settings.raw()));
             let gateway = root.section("gateway", |section| Some(GatewaySettings::of_section(section)));
             let network = root.section("network", NetworkSettings::of_section);
             let (hostname, gateway) = (root.optional("hostname"), gateway.unwrap_or_default());
             let (listen, arcs) = (names(root, "listen", listen), names(root, "arcs", arcs));
-            Some(Self { hostname, gateway, network, listen, arcs })
+            let grants = names(root, "grants", grants);
+            Some(Self { hostname, gateway, network, listen, arcs, grants })
         })
     }
 
@@ -90,8 +112,8 @@ impl SystemConfig {
         file.to_string()
     }
 
-    /// This configuration with what `later` says in place of what is said here: whole Arcs and listeners, and all of
-    /// `[network]`.
+    /// This configuration with what `later` says in place of what is said here: whole Arcs, grants and listeners, and all
+    /// of `[network]`.
     #[must_use]
     pub fn overridden_by(mut self, later: Self) -> Self {
         self.hostname = later.hostname.or(self.hostname);
@@ -101,6 +123,7 @@ impl SystemConfig {
         self.network = later.network.or(self.network);
         self.listen.extend(later.listen);
         self.arcs.extend(later.arcs);
+        self.grants.extend(later.grants);
         self
     }
 }

@@ -9,10 +9,24 @@
 //! | [`POWEROFF`], [`REBOOT`] | – | `{}` at once; then everything is stopped in order. An appliance alone knows them |
 //! | [`LOGS`] | [`LogQuery`] | `[LogLine]`; with `follow`, then a [`LOG`] notification for each new line |
 //! | [`UNFOLLOW`] | – | `{}`; no more of these notifications |
+//! | [`CAGE`] | [`ByName`] | [`CageInfo`] |
+//! | [`CAGES`] | – | [`CagesInfo`] |
+//! | [`NETWORK_SOCKET`] | [`ByName`] | `{}`; attached: a TCP socket in the network of that service, not connected |
+//! | [`SECRET_SET`] | [`ByName`] | [`SecretInfo`]. Attached: the value, in a sealed memory file |
+//! | [`SECRET_LIST`] | – | `[SecretInfo]`: those that are set, and those that are named and not set |
+//! | [`SECRET_DELETE`] | [`ByName`] | [`SecretInfo`] of what is gone |
 //!
-//! On the control channel init also notifies unasked: [`ARC_ADDED`] for each Arc, at once for those that are there and
-//! later for those that appear, with the listening socket on which that Arc will call the gateway attached to the
-//! message (`SCM_RIGHTS`), and [`ARC_REMOVED`] when its manifest is gone. [`SERVICE_STATE`] tells each change of a
+//! The value of a secret is in no message: it is the content of a memory file (memfd_create(2)) of 1 to [`SECRET_MAX`]
+//! bytes that can no longer be changed (`F_SEAL_WRITE`, `F_SEAL_SHRINK`, `F_SEAL_GROW`), whose descriptor is attached to
+//! the message (`SCM_RIGHTS`). Nothing answers a value. These three are for clients of the socket; the gateway is
+//! refused them on its channel.
+//!
+//! On the control channel init also notifies unasked: [`ARC_ADDED`] for each Arc and whatever else has a cage of its
+//! own, at once for those that are there and later for those that appear. Attached to the message (`SCM_RIGHTS`) are two
+//! listening UNIX sockets: the one on which that Arc will call the gateway, and the one on which it will find the egress
+//! proxy. [`EGRESS_PORT`] comes at each start of an Arc that may call out; attached is a listening TCP socket on the
+//! Arc's own loopback ([`EGRESS_PORT_NUMBER`]), which takes the place of the one before. [`ARC_REMOVED`] comes when its
+//! manifest is gone. [`SERVICE_STATE`] tells each change of a
 //! service's state: a connection to the socket of a service that is stopped or has failed would wait for ever, so the
 //! gateway answers for it.
 //!
@@ -24,12 +38,16 @@
 //! | [`LOGS`] | [`LogQuery`] | answers [`LogAnswer`]; with `follow`, then sends a [`LOG`] for each line of any service |
 //! | [`LOG_RESUME`] | [`LogResume`] | sends a [`LOG`] for each line from there on, as it did before it was started anew |
 //! | [`UNFOLLOW`] | – | sends no more of them |
+//! | [`REDACT`] | [`Fingerprints`] | hides the secrets that these know in each line, before it is kept anywhere |
+//!
+//! The gateway is notified of [`REDACT`] as well. It comes first of all, and again whenever a secret is set or deleted.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::values::Name;
+pub use crate::redaction::Fingerprints;
+use crate::values::{HostPort, Name};
 
 /// All services.
 pub const SERVICES: &str = "services";
@@ -64,6 +82,28 @@ pub const ARC_REMOVED: &str = "arc.removed";
 /// Notification: a service changed its state; params are its [`ServiceInfo`].
 pub const SERVICE_STATE: &str = "service.state";
 
+/// The port on an Arc's own loopback where it finds the egress proxy: `HTTP_PROXY` says so.
+pub const EGRESS_PORT_NUMBER: u16 = 3128;
+
+/// Notification to the gateway: an Arc has started, and its own loopback with it; params are [`ByName`].
+pub const EGRESS_PORT: &str = "egress.port";
+/// Asked by the gateway: a socket in the network of a service; params are [`ByName`].
+pub const NETWORK_SOCKET: &str = "network.socket";
+/// The cage of a service, in words; params are [`ByName`].
+pub const CAGE: &str = "cage";
+/// What this kernel gives to cages.
+pub const CAGES: &str = "cages";
+/// Sets a secret.
+pub const SECRET_SET: &str = "secret.set";
+/// The names of all secrets.
+pub const SECRET_LIST: &str = "secret.list";
+/// Forgets a secret.
+pub const SECRET_DELETE: &str = "secret.delete";
+/// Notification: the fingerprints of all secrets; params are [`Fingerprints`].
+pub const REDACT: &str = "redact";
+/// The most bytes that a secret has.
+pub const SECRET_MAX: usize = 64 * 1024;
+
 /// Names of the descriptors that a service inherits (`LISTEN_FDNAMES`).
 pub mod fd {
     /// An Arc's own MCP socket, listening.
@@ -87,6 +127,11 @@ pub mod env {
     pub const GATEWAY: &str = "MCP_GATEWAY";
     /// The Arc's settings from the system configuration, a TOML file. Absent where there are none.
     pub const SETTINGS: &str = "ARC_SETTINGS";
+    /// The folder with a file for each secret that the Arc is handed, by the secret's name: `/run/secrets` in a cage.
+    /// Absent where it is handed none.
+    pub const SECRETS: &str = "ARC_SECRETS";
+    /// The egress proxy, `http://ADDRESS:PORT`. Absent where the Arc reaches no host, or is in no cage.
+    pub const PROXY: &str = "ARC_PROXY";
     /// Milliseconds without a call after which the Arc exits. Absent: never.
     pub const IDLE_EXIT_MS: &str = "ARC_IDLE_EXIT_MS";
     /// Microseconds within which the service says `WATCHDOG=1` on its `NOTIFY_SOCKET` (`sd_watchdog_enabled(3)`).
@@ -100,6 +145,17 @@ pub mod env {
 pub struct ByName {
     /// The service.
     pub name: Name,
+}
+
+/// What anybody may know of a secret: all but its value.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SecretInfo {
+    /// Its name.
+    pub name: Name,
+    /// When it was set, in milliseconds since 1970; `None`: something names it, and it is not set.
+    pub set_ms: Option<u64>,
+    /// The Arcs that are handed it, by their manifests or by `[grants]` of the system configuration.
+    pub arcs: Vec<Name>,
 }
 
 /// Params of [`LOGS`].
@@ -164,6 +220,9 @@ pub struct ArcAdded {
     pub manifest: String,
     /// The path of the socket on which it answers.
     pub socket: String,
+    /// Hosts that the owner grants it beside those of the manifest.
+    #[serde(default)]
+    pub egress: Vec<HostPort>,
 }
 
 /// How the machine as a whole is doing. What only an appliance has is absent on a developer's machine.
@@ -198,6 +257,28 @@ pub struct MachineStatus {
     pub watchdog_seconds: Option<u32>,
     /// What is wrong with files of the owner: file, line, key and what would be right.
     pub problems: Vec<String>,
+}
+
+/// The cage of a service.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CageInfo {
+    /// The service.
+    pub name: Name,
+    /// What it may touch and what bounds it, a sentence each without its subject: `reads /data/quests`.
+    pub may: Vec<String>,
+    /// Layers of the cage that this kernel does not give, each with why.
+    pub missing: Vec<String>,
+    /// How often its cage refused each system call since it was started.
+    pub refused: BTreeMap<String, u32>,
+}
+
+/// What this kernel gives to cages.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CagesInfo {
+    /// The layers that every cage has here, by the words of manifests.
+    pub layers: Vec<String>,
+    /// Those that it does not have, each with why.
+    pub missing: Vec<String>,
 }
 
 /// What the machine and its services use.

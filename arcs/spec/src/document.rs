@@ -297,6 +297,18 @@ impl TomlValue for u32 {
     }
 }
 
+/// A port of TCP or UDP.
+impl TomlValue for u16 {
+    fn read(value: &DeValue<'_>, place: &Place<'_>) -> Option<Self> {
+        let number = value.as_integer().and_then(integer).and_then(|number| Self::try_from(number).ok());
+        let port = number.filter(|port| *port != 0);
+        if port.is_none() {
+            place.report(format!("must be a port from 1 to {}, not {}", Self::MAX, described(value)));
+        }
+        port
+    }
+}
+
 impl TomlValue for f64 {
     fn read(value: &DeValue<'_>, place: &Place<'_>) -> Option<Self> {
         let text = value.as_float().map(|n| n.as_str()).or_else(|| value.as_integer().map(|n| n.as_str()));

@@ -14,6 +14,7 @@
 //! | the disk, the kernel's command line | [`boot`] |
 
 pub mod boot;
+mod cage;
 pub mod caller;
 mod config;
 pub mod control;
@@ -23,15 +24,19 @@ mod network;
 pub mod paths;
 mod problem;
 mod quest;
+pub mod redaction;
+mod secrets;
 mod sentinel;
 mod values;
 
-pub use config::{GatewaySettings, SystemConfig};
+pub use cage::{Cage, Capability, Extra, Layer, Mount, MountMode, Network, Traffic};
+pub use config::{GatewaySettings, Grant, SystemConfig};
 pub use document::{Document, Place, Section, TomlValue, close_to};
-pub use manifest::{Activation, Acts, Cage, Manifest, Mount, MountMode, Origin, Ready, Restart, ToolRules, Transport};
+pub use manifest::{Activation, Acts, Manifest, Origin, Ready, Restart, ToolRules, Transport};
 pub use network::{AddressSource, HostAddress, NetworkSettings};
 pub use problem::{Problem, Problems};
 pub use quest::{Quest, Step};
+pub use secrets::{OwnersSecrets, SecretText};
 pub use sentinel::{Autonomy, Sentinel, Trigger};
 pub use values::{
     ByteSize, Host, HostName, HostPort, InvalidValue, Label, LinkName, Name, Span, Token, ToolName, ToolPattern,

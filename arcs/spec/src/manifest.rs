@@ -5,9 +5,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::cage::{Cage, Network};
 use crate::document::{Document, Section};
 use crate::problem::Problems;
-use crate::values::{ByteSize, HostPort, Label, Name, ToolPattern, choice};
+use crate::values::{Label, Name, ToolPattern, choice};
 
 /// Whose manifest it is: a few keys are for the system's own services alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,6 +57,8 @@ pub struct Manifest {
     pub aliases: Vec<Name>,
     /// The tools that it may call; all others are refused.
     pub calls: Vec<ToolPattern>,
+    /// The secrets that it is handed.
+    pub secrets: Vec<Name>,
     /// The label on what its tools return, unless a tool says otherwise.
     pub returns: Label,
     /// How long a call to one of its tools may take, unless a tool says otherwise.
@@ -136,43 +139,11 @@ pub enum Acts {
     World,
 }
 
-/// What an Arc may touch. Everything is refused that is not here.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Cage {
-    /// Hosts that it may reach through the egress proxy.
-    pub egress: Vec<HostPort>,
-    /// Folders and files that it sees beside its own data.
-    pub mounts: Vec<Mount>,
-    /// The bound on its memory.
-    pub memory_max: Option<ByteSize>,
-    /// The bound on its processes and threads.
-    pub pids_max: Option<u32>,
-}
-
-/// A folder or file that an Arc sees.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Mount {
-    /// Its path, absolute, the same inside the cage as outside (`/data/sites`).
-    pub path: String,
-    /// What may be done there.
-    pub mode: MountMode,
-}
-
-/// What may be done in a mount.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum MountMode {
-    /// Reading.
-    Ro,
-    /// Reading and writing.
-    Rw,
-}
-
 choice!(Activation, "boot" => Activation::Boot, "on-demand" => Activation::OnDemand);
 choice!(Transport, "socket" => Transport::Socket, "stdio" => Transport::Stdio, "none" => Transport::None);
 choice!(Ready, "notify" => Ready::Notify, "exec" => Ready::Exec);
 choice!(Restart, "always" => Restart::Always, "on-failure" => Restart::OnFailure, "never" => Restart::Never);
 choice!(Acts, "none" => Acts::None, "local" => Acts::Local, "world" => Acts::World);
-choice!(MountMode, "ro" => MountMode::Ro, "rw" => MountMode::Rw);
 
 /// sd_notify's own default is systemd's 90 s; an Arc that has not said READY=1 after 30 s has failed here.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
@@ -214,6 +185,7 @@ impl Manifest {
             restart: root.or("restart", Restart::OnFailure),
             aliases: root.or("aliases", Vec::new()),
             calls: root.or("calls", Vec::new()),
+            secrets: root.or("secrets", Vec::new()),
             returns: root.or("returns", Label::Untrusted),
             timeout: root.or("timeout", CALL_TIMEOUT),
             tools: root.named_sections("tools", |_, tool| Some(ToolRules::read(tool))),
@@ -241,12 +213,24 @@ impl Manifest {
             for key in ["listen", "control", "logs"].into_iter().filter(|key| root.has(key)) {
                 root.report(key, "is for the system's own services: an Arc has no listener of its own");
             }
+            self.check_cage(root);
         }
         if self.transport == Transport::None && self.activation == Activation::OnDemand && self.listen.is_empty() {
             root.report("activation", "must be \"boot\": without a socket nothing can ask for it");
         }
         if self.after.contains(&self.name) {
             root.report("after", "names the Arc itself");
+        }
+    }
+
+    /// What a cage of the system's own services alone may hold.
+    fn check_cage(&self, root: &Section<'_>) {
+        if self.cage.network == Network::Host || !self.cage.capabilities.is_empty() {
+            root.report("cage", "`network` and `capabilities` are for the system's own services");
+        }
+        for mount in self.cage.mounts.iter().filter(|mount| !mount.is_for_anybody()) {
+            let message = "is the system's own, and what is not below /data can be read alone";
+            root.report("cage", format!("{} cannot be a mount: it {message}", mount.path));
         }
     }
 
@@ -277,27 +261,6 @@ impl ToolRules {
             returns: section.optional("returns"),
             timeout: section.optional("timeout"),
         }
-    }
-}
-
-impl Cage {
-    fn read(section: &Section<'_>) -> Option<Self> {
-        Some(Self {
-            egress: section.or("egress", Vec::new()),
-            mounts: section.sections("mounts", Mount::read),
-            memory_max: section.optional("memory_max"),
-            pids_max: section.optional("pids_max"),
-        })
-    }
-}
-
-impl Mount {
-    fn read(section: &Section<'_>) -> Option<Self> {
-        let path: String = section.required("path")?;
-        if !path.starts_with('/') || path.split('/').any(|part| part == "..") {
-            section.report("path", "must be an absolute path without \"..\"");
-        }
-        Some(Self { path, mode: section.or("mode", MountMode::Ro) })
     }
 }
 

@@ -21,6 +21,12 @@ pub fn caller_socket(run: &Path, arc: &str) -> PathBuf {
     run.join("callers").join(format!("{arc}.sock"))
 }
 
+/// The socket on which an Arc finds the egress proxy: `<run>/egress/<arc>.sock`; `/run/egress.sock` in its cage.
+#[must_use]
+pub fn egress_socket(run: &Path, arc: &str) -> PathBuf {
+    run.join("egress").join(format!("{arc}.sock"))
+}
+
 /// The socket of init: `<run>/init.sock`.
 #[must_use]
 pub fn init_socket(run: &Path) -> PathBuf {
@@ -55,6 +61,19 @@ pub fn quests(data: &Path) -> PathBuf {
 #[must_use]
 pub fn gateway_token(data: &Path) -> PathBuf {
     data.join("gateway.token")
+}
+
+/// What the secrets store lies in: `<data>/secrets`, for init alone.
+#[must_use]
+pub fn secrets(data: &Path) -> PathBuf {
+    data.join("secrets")
+}
+
+/// The socket of init of the system whose gateway's socket this is: `<run>/mcp/gateway.sock` → `<run>/init.sock`.
+/// `None` where the path is not of that form.
+#[must_use]
+pub fn init_socket_beside(gateway: &Path) -> Option<PathBuf> {
+    gateway.parent()?.parent().map(init_socket)
 }
 
 /// The file that names the gateway's socket of the system that a developer started last, so that `luca-*` find it

@@ -26,6 +26,8 @@ async fn tools_are_listed_in_a_fixed_order_by_their_full_names() {
         "system.start",
         "system.stop",
         "system.restart",
+        "system.cage",
+        "system.cages",
         "system.poweroff",
         "system.reboot",
         "system.logs",
@@ -39,10 +41,10 @@ async fn tools_are_listed_in_a_fixed_order_by_their_full_names() {
     let result = &answer["result"];
     assert_eq!((&result["resultType"], &result["cacheScope"]), (&json!("complete"), &json!("private")));
     assert!(result["ttlMs"].is_u64());
-    let odd = &result["tools"][13];
+    let odd = &result["tools"][15];
     assert_eq!((&odd["title"], &odd["outputSchema"]["type"]), (&json!("Odd"), &json!("integer")));
     assert_eq!(odd["annotations"]["readOnlyHint"], true);
-    assert_eq!(result["tools"][12]["inputSchema"]["properties"]["value"]["type"], "string");
+    assert_eq!(result["tools"][14]["inputSchema"]["properties"]["value"]["type"], "string");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,6 +1,7 @@
 //! An Arc that is a task of the test: newline MCP in plain JSON. What is called there, the test answers.
 
 use std::os::unix::net::UnixListener as StdListener;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
@@ -147,6 +148,18 @@ impl FakeArc {
         let path = self.folder.path().join("caller.sock");
         let _ = std::fs::remove_file(&path);
         StdListener::bind(path).expect("a socket")
+    }
+
+    /// The socket on which it goes out, made by the test as init does.
+    pub(crate) fn egress_listener(&self) -> StdListener {
+        let path = self.egress_socket();
+        let _ = std::fs::remove_file(&path);
+        StdListener::bind(path).expect("a socket")
+    }
+
+    /// Where it finds the egress proxy.
+    pub(crate) fn egress_socket(&self) -> PathBuf {
+        self.folder.path().join("egress.sock")
     }
 
     /// A connection of this Arc to the gateway.

@@ -5,6 +5,7 @@ mod audit;
 mod bad_input;
 mod catalogue;
 mod client;
+mod egress;
 mod fake_arc;
 mod identity;
 mod mcp;

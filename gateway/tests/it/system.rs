@@ -161,9 +161,9 @@ fn send_line(control: &UnixStream, message: &Value) {
 fn send_added(control: &UnixStream, arc: &FakeArc) {
     let params = json!({ "manifest": arc.manifest(), "socket": arc.socket() });
     let line = format!("{}\n", json!({ "jsonrpc": "2.0", "method": "arc.added", "params": params }));
-    let listener = arc.caller_listener();
-    let descriptors = [listener.as_fd()];
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let (listener, egress) = (arc.caller_listener(), arc.egress_listener());
+    let descriptors = [listener.as_fd(), egress.as_fd()];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
     let mut ancillary = SendAncillaryBuffer::new(&mut space);
     assert!(ancillary.push(SendAncillaryMessage::ScmRights(&descriptors)));
     let sent = rustix::net::sendmsg(control, &[IoSlice::new(line.as_bytes())], &mut ancillary, SendFlags::empty());

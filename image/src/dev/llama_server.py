@@ -1,7 +1,11 @@
 """llama.cpp's server on loopback, out of the Python module xllamacpp."""
 
 import argparse
+import http.client
+import os
+import socket
 import threading
+import time
 
 import xllamacpp
 
@@ -32,4 +36,21 @@ params.offline = True
 params.load_mode = xllamacpp.llama_load_mode.LLAMA_LOAD_MODE_NONE
 
 server = xllamacpp.Server(params)
+
+
+def is_loaded():
+    """Whether the server answers that it is well."""
+    try:
+        connection = http.client.HTTPConnection("127.0.0.1", options.port, timeout=5)
+        connection.request("GET", "/health")
+        return connection.getresponse().status == 200
+    except OSError:
+        return False
+
+
+while not is_loaded():
+    time.sleep(0.1)
+# sd_notify(3): whoever waits for the model hears it from init.
+with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
+    notify.sendto(b"STATUS=loaded", os.environ["NOTIFY_SOCKET"])
 threading.Event().wait()

@@ -127,10 +127,19 @@ fn announce(terminal: &Terminal, system: &System, model: &Model, took: Duration)
         let names: Vec<_> = ["init"].into_iter().chain(up.iter().map(|service| service.name.as_str())).collect();
         terminal.note("model", &model.describe());
         terminal.note("system", &format!("{}   up in {took}", names.join(" · ")));
-        terminal.note("cages", "none in developer mode yet: the Arcs run with your rights");
+        if let Some(cages) = system.cages() {
+            let missing = cages.missing.join(", ");
+            let missing = if missing.is_empty() { missing } else { format!("   not on this kernel: {missing}") };
+            terminal.note("cages", &format!("{}{missing}", cages.layers.join(", ")));
+        }
     } else {
         let count = up.len();
-        terminal.summary(&format!("{} · {count} services up in {took} · no cages yet", model.describe()));
+        let missing = system.cages().map_or(0, |cages| cages.missing.len());
+        let cages = match missing {
+            0 => String::new(),
+            missing => format!(" · {missing} layers of their cages are not on this kernel: luca-run system.cages"),
+        };
+        terminal.summary(&format!("{} · {count} services up in {took}{cages}", model.describe()));
     }
     for line in system.complaints() {
         terminal.note("trouble", &line);

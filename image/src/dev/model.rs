@@ -107,10 +107,14 @@ impl Model {
         let Self::Local(local) = self else { return Ok(()) };
         let begun = Instant::now();
         let mut stage = None;
-        while !local.is_loaded() {
+        loop {
             signals.check()?;
             let services = system.services().unwrap_or_default();
             let server = services.iter().find(|service| service.name.as_str() == SERVER);
+            // What `llama_server.py` says of itself: nobody else gets to its port but through the gateway.
+            if server.is_some_and(|server| server.reason.as_deref() == Some("loaded")) {
+                break;
+            }
             let why = match server.filter(|server| server.state == ServiceState::Failed) {
                 Some(failed) => Some(describe_trouble(failed)),
                 None if begun.elapsed() > LOADING_MAX => {
@@ -151,10 +155,6 @@ impl Local {
     /// Where its server answers.
     pub(crate) fn url(&self) -> Url {
         Url::loopback(self.port)
-    }
-
-    fn is_loaded(&self) -> bool {
-        self.url().get("/health", Duration::from_secs(2)).is_ok_and(|answer| answer.status == 200)
     }
 }
 

@@ -4,7 +4,7 @@
 //! | --- | --- |
 //! | `<data>/run/dev/manifests/llama_server.toml` | the model server, where one runs here |
 //! | `<data>/run/dev/llama_server.py` | the program that it runs |
-//! | `<data>/run/dev/model.key` | what it asks for; only the router reads it |
+//! | `<data>/keys/llama_server.key` | what it asks for; only the router reads it |
 //! | `<data>/run/dev/llmbasedos.toml` | where sites are served |
 //! | `<data>/run/dev/model.toml` | which model the router asks |
 //! | `<data>/llmbasedos.toml` | what the owner wrote; wins over both, but `--model` wins over it |
@@ -22,6 +22,7 @@ use crate::cli::DevOptions;
 use crate::dev::model::{Local, Model, SERVER};
 use crate::dev::probe::{Kind, Served};
 use crate::failure::Failure;
+use crate::grants;
 use crate::key;
 use crate::repository::Repository;
 use crate::tables::{nested, table};
@@ -30,8 +31,10 @@ use crate::terminal::Form;
 /// The model server's program, in Python as the engine is.
 const SCRIPT: &str = "llama_server.py";
 
+/// Where it lies in the data folder, as the router's manifest has it.
+const KEYS: &str = "keys";
 /// The file with the key that the model server asks for: any page in a browser here could reach its port.
-const KEY: &str = "model.key";
+const KEY: &str = "llama_server.key";
 
 /// Where the gateway listens unless something else is said.
 const GATEWAY: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8000);
@@ -105,8 +108,11 @@ impl Plan {
         write(&choice, router_config(model))?;
         if let Model::Local(local) = model {
             write(&folder.join(SCRIPT), include_str!("llama_server.py"))?;
-            key::write(&folder.join(KEY))?;
-            write(&own_manifests.join(format!("{SERVER}.toml")), model_server(local, &folder))?;
+            make_folder(&data.join(KEYS))?;
+            // A new one for each run; where there is none yet there is nothing to remove.
+            let _ = fs::remove_file(data.join(KEYS).join(KEY));
+            key::write(&data.join(KEYS).join(KEY))?;
+            write(&own_manifests.join(format!("{SERVER}.toml")), model_server(local))?;
         }
         let owners = Some(owner_config_path(data)).filter(|path| path.is_file());
         let configs = if options.model.is_some() {
@@ -157,26 +163,29 @@ fn router_config(model: &Model) -> Table {
         }
         // One at a time: two at once share two cores and both time out.
         Model::Local(local) => {
-            let (url, key) = (local.url().to_string(), format!("/data/run/dev/{KEY}"));
+            let (url, key) = (local.url().to_string(), format!("/data/{KEYS}/{KEY}"));
             let mut backend = table([("kind", "openai"), ("url", &url), ("model", &local.name), ("key_file", &key)]);
             backend.insert("parallel".to_owned(), 1.into());
             backend
         }
     };
     let purposes = table([("default", vec!["local"])]);
-    let router = table([("backends", nested(&["local"], backend)), ("purposes", purposes)]);
-    table([("arcs", nested(&["llm_router"], router))])
+    let backends = nested(&["local"], backend);
+    let grants = grants::of_backends(&backends);
+    let router = table([("backends", backends), ("purposes", purposes)]);
+    table([("arcs", nested(&["llm_router"], router)), ("grants", grants)])
 }
 
 /// The model server as a service: no tools, started with the system, never given up.
-fn model_server(local: &Local, folder: &Path) -> Table {
+fn model_server(local: &Local) -> Table {
     let threads = threads(std::thread::available_parallelism().map_or(1, usize::from)).to_string();
-    let (script, key) = (folder.join(SCRIPT), folder.join(KEY));
+    // As it sees them: `/data` is the data folder.
+    let (script, key) = (format!("/data/run/dev/{SCRIPT}"), format!("/data/{KEYS}/{KEY}"));
     let exec = [
         &*local.engine.python.to_string_lossy(),
         // No user's modules, and no compiled ones left in the cache.
         "-Bs",
-        &script.to_string_lossy(),
+        &script,
         "--model",
         &local.weights.to_string_lossy(),
         "--alias",
@@ -186,7 +195,7 @@ fn model_server(local: &Local, folder: &Path) -> Table {
         "--threads",
         &threads,
         "--key-file",
-        &key.to_string_lossy(),
+        &key,
     ];
     let mut manifest = table([
         ("name", SERVER),
@@ -205,7 +214,30 @@ fn model_server(local: &Local, folder: &Path) -> Table {
         ("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1"),
     ]);
     manifest.extend(table([("env", env)]));
+    manifest.extend(table([("cage", cage(local, &key))]));
     manifest
+}
+
+/// The cage of the model server: it reads what it runs on, and answers on a loopback of its own.
+fn cage(local: &Local, key: &str) -> Table {
+    let python = &local.engine.python;
+    let prefix = python.parent().and_then(Path::parent).unwrap_or(python);
+    let mount = |path: &str, mode: &str| table([("path", path), ("mode", mode)]);
+    let mounts = vec![
+        mount(&prefix.to_string_lossy(), "rx"),
+        mount(&local.engine.modules.to_string_lossy(), "rx"),
+        mount(&local.weights.to_string_lossy(), "ro"),
+        mount(&format!("/data/run/dev/{SCRIPT}"), "ro"),
+        mount(key, "ro"),
+    ];
+    // The weights, what is computed with them, and Python.
+    let weights = fs::metadata(&local.weights).map_or(0, |metadata| metadata.len() >> 20);
+    let mut cage = table([("memory_max", format!("{}M", weights + weights / 4 + 2048))]);
+    cage.extend(table([("serves", i64::from(local.port))]));
+    cage.extend(table([("proc", true)]));
+    cage.extend(table([("allow", vec!["jit", "runtime"])]));
+    cage.extend(table([("mounts", mounts)]));
+    cage
 }
 
 /// Half of the cores, for each has two threads as a rule; but two where there are two.
@@ -231,7 +263,7 @@ mod tests {
 
     #[test]
     fn the_model_server_is_a_service_that_the_formats_accept() {
-        let text = model_server(&local(), Path::new("/d/dev")).to_string();
+        let text = model_server(&local()).to_string();
         let manifest = Manifest::parse("llama_server.toml", &text, Origin::System).expect("sound");
         assert_eq!((manifest.activation, manifest.transport), (Activation::Boot, Transport::None));
         assert!(manifest.exec.contains(&"/c/a \"b\".gguf".to_owned()), "{:?}", manifest.exec);
@@ -254,7 +286,7 @@ mod tests {
         };
         assert_eq!(settings(served(Kind::Ollama)), expected("ollama", "http://127.0.0.1:9", "m", ("", "")));
         assert_eq!(settings(served(Kind::OpenAi)), expected("openai", "http://127.0.0.1:9", "m", ("", "")));
-        let own = ("key_file = \"/data/run/dev/model.key\"\n", "parallel = 1\n");
+        let own = ("key_file = \"/data/keys/llama_server.key\"\n", "parallel = 1\n");
         assert_eq!(settings(Model::Local(local())), expected("openai", "http://127.0.0.1:4", "qwen", own));
         assert_eq!(settings(Model::None), None);
     }

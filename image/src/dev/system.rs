@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use serde::Deserialize;
-use spec::control::{self, ServiceInfo, ServiceState};
+use serde::de::DeserializeOwned;
+use spec::control::{self, CagesInfo, ServiceInfo, ServiceState};
 use spec::paths;
 
 use crate::cache::{make_folder, try_lock, user_cache};
@@ -47,8 +48,8 @@ pub(crate) struct System {
 
 /// An answer of init.
 #[derive(Deserialize)]
-struct Answer {
-    result: Vec<ServiceInfo>,
+struct Answer<T> {
+    result: T,
 }
 
 /// init's exit code for a second system on a data folder (`init/src/error.rs`), for where that shows before init runs.
@@ -119,13 +120,22 @@ impl System {
 
     /// All services, in start order.
     pub(crate) fn services(&self) -> Option<Vec<ServiceInfo>> {
+        self.ask(control::SERVICES)
+    }
+
+    /// What this kernel gives to cages.
+    pub(crate) fn cages(&self) -> Option<CagesInfo> {
+        self.ask(control::CAGES)
+    }
+
+    fn ask<T: DeserializeOwned>(&self, method: &str) -> Option<T> {
         let stream = UnixStream::connect(paths::init_socket(&self.run)).ok()?;
         stream.set_read_timeout(Some(ANSWER_MAX)).ok()?;
-        let request = serde_json::json!({"jsonrpc": "2.0", "id": 1, "method": control::SERVICES});
+        let request = serde_json::json!({"jsonrpc": "2.0", "id": 1, "method": method});
         writeln!(&stream, "{request}").ok()?;
         let mut line = String::new();
         BufReader::new(stream).read_line(&mut line).ok()?;
-        serde_json::from_str::<Answer>(&line).ok().map(|answer| answer.result)
+        serde_json::from_str::<Answer<T>>(&line).ok().map(|answer| answer.result)
     }
 
     /// What init says of files that are wrong: each such line names a `.toml`.

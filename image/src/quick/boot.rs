@@ -20,6 +20,7 @@ use super::local_model::LocalModel;
 use super::{Image, Tools, Zeros, put, text, write};
 use crate::cli::BootOptions;
 use crate::failure::Failure;
+use crate::grants;
 use crate::http::Url;
 use crate::key;
 use crate::process::{self, LOOK_EVERY};
@@ -241,6 +242,12 @@ fn settings(owners: Option<&Path>, token: &str, backends: Table) -> Result<Strin
     if let Some(listen) = listen.as_table_mut() {
         for (name, port) in [("gateway", GATEWAY_PORT), ("sites", SITES_PORT)] {
             listen.entry(name).or_insert(Value::from(format!("0.0.0.0:{port}")));
+        }
+    }
+    let grants = table.entry("grants").or_insert_with(|| Value::from(Table::new()));
+    if let Some(grants) = grants.as_table_mut() {
+        for (arc, grant) in grants::of_backends(&backends) {
+            grants.entry(arc).or_insert(grant);
         }
     }
     let arcs = table.entry("arcs").or_insert_with(|| Value::from(Table::new()));

@@ -54,6 +54,14 @@ restart = "always"
 [env]
 # Threads that wait must not spin.
 OMP_WAIT_POLICY = "passive"
+[cage]
+# In a network of its own; the router gets there through the gateway.
+serves = 11434
+# The loader is started as a program, and loads the rest.
+allow = ["libraries", "runtime"]
+proc = true
+mounts = [{ path = "/data/engine", mode = "rx" }, { path = "/data/models" }]
+memory_max = "1800M"
 "#;
 
 /// Engine and weights, ready to be copied.

@@ -23,7 +23,7 @@ const LINKS: [(&str, &str); 5] = [
     ("bin", "usr/bin"),
     ("sbin", "usr/sbin"),
     ("lib", "usr/lib"),
-    ("etc/resolv.conf", "/run/resolv.conf"),
+    ("etc/resolv.conf", "/run/network/resolv.conf"),
     ("etc/machine-id", "/run/machine-id"),
 ];
 /// Small files with their content.

@@ -40,7 +40,8 @@ fn tick_with_model_at(port: u16) {
     machine.put(KEY.as_bytes(), "/keys/host", "600");
     machine.settings(&format!(
         "[gateway]\ntokens = [\"{TOKEN}\"]\n[arcs.llm_router.backends.host]\nkind = \"openai\"\n\
-         url = \"http://10.0.2.2:{port}\"\nkey_file = \"/data/keys/host\"\ntimeout = \"600s\"\n"
+         url = \"http://10.0.2.2:{port}\"\nkey_file = \"/data/keys/host\"\ntimeout = \"600s\"\n\
+         [grants.llm_router]\negress = [\"10.0.2.2:{port}\"]\n"
     ));
     let guest = machine.boot_to_ready("");
     let tick = guest.call_for("35m", &["awake.tick", "{}"]).expect("it acts");

@@ -13,7 +13,7 @@ use crate::link::Link;
 use crate::{notify, resolver};
 
 /// Where programs look for name servers: `/etc/resolv.conf` points here.
-const RESOLVER_FILE: &str = "/run/resolv.conf";
+const RESOLVER_FILE: &str = "/run/network/resolv.conf";
 /// More name servers than this are never asked (resolv.conf(5), `MAXNS`).
 const MAX_NAME_SERVERS: usize = 3;
 

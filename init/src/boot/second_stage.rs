@@ -131,6 +131,7 @@ impl Appliance {
             listen: None,
             programs: None,
             with_parent: false,
+            without: Vec::new(),
         }
     }
 

@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use spec::Name;
 use spec::control::{
-    ByName, LOG, LOG_RESUME, LOG_STREAM, LOGS, LogAnswer, LogLine, LogQuery, LogResume, NextLines, UNFOLLOW,
+    ByName, Fingerprints, LOG, LOG_RESUME, LOG_STREAM, LOGS, LogAnswer, LogLine, LogQuery, LogResume, NextLines,
+    REDACT, UNFOLLOW,
 };
 
 use crate::log::Journal;
@@ -28,6 +29,8 @@ pub(super) enum Message {
     Resume(NextLines),
     /// Nobody follows any more.
     Unfollow,
+    /// By what secrets are found.
+    Redact(Fingerprints),
 }
 
 /// The channel. What is read does not wait; what is written does, for init always reads.
@@ -84,6 +87,7 @@ impl Channel {
             LOGS => Ok(Message::Query { id, query: serde_json::from_value(params)? }),
             LOG_RESUME => Ok(Message::Resume(serde_json::from_value::<LogResume>(params)?.next)),
             UNFOLLOW => Ok(Message::Unfollow),
+            REDACT => Ok(Message::Redact(serde_json::from_value(params)?)),
             other => Err(io::Error::other(format!("init asks for {other:?}, which logd does not know"))),
         }
     }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 use spec::Name;
 use spec::control::{LogAnswer, LogLine, LogQuery, env};
+use spec::redaction::Redactor;
 
 use super::Trouble;
 use super::channel::{Channel, Message};
@@ -33,6 +34,8 @@ pub(super) struct Daemon {
     feeds: BTreeMap<u32, Feed>,
     next_number: u32,
     ring: Ring,
+    /// Hides secrets in each line before it is kept.
+    redactor: Redactor,
     /// Whether init is told of each line.
     is_followed: bool,
     is_ending: bool,
@@ -57,6 +60,7 @@ impl Daemon {
             feeds: BTreeMap::new(),
             next_number: 1,
             ring: Ring::default(),
+            redactor: Redactor::default(),
             is_followed: false,
             is_ending: false,
             alive: patience.map(|micros| ((micros / 3000).max(1), 0)),
@@ -105,6 +109,7 @@ impl Daemon {
                 self.is_followed = true;
             }
             Message::Unfollow => self.is_followed = false,
+            Message::Redact(fingerprints) => self.redactor = Redactor::new(&fingerprints),
         }
         Ok(())
     }
@@ -157,7 +162,7 @@ impl Daemon {
     fn turn(&mut self, number: u32) -> Result<Pipe, Trouble> {
         let Some(feed) = self.feeds.get_mut(&number) else { return Ok(Pipe::Ended) };
         let had = feed.length();
-        let turn = feed.turn(self.clock.now());
+        let turn = feed.turn(self.clock.now(), &self.redactor);
         let turn = turn.map_err(|source| Trouble::Feed { service: feed.service.clone(), source })?;
         let is_new_file = feed.length() < had;
         self.keep(turn.lines)?;

@@ -1,11 +1,13 @@
 //! The output of one service: from its pipe by way of its journal into its file.
 
+use std::borrow::Cow;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use spec::Name;
 use spec::control::LogLine;
+use spec::redaction::Redactor;
 
 use super::file::LogFile;
 use super::tail;
@@ -89,8 +91,8 @@ impl Feed {
         self.file.path()
     }
 
-    /// Takes a part of what the service wrote, and writes down what is complete of it.
-    pub(super) fn turn(&mut self, now: Millis) -> io::Result<Turn> {
+    /// Takes a part of what the service wrote, and writes down what is complete of it, with secrets hidden.
+    pub(super) fn turn(&mut self, now: Millis, redactor: &Redactor) -> io::Result<Turn> {
         let pipe = match self.journal.take(&self.pipe, TURN) {
             Ok(0) => Pipe::Ended,
             Ok(_) => Pipe::Full,
@@ -98,10 +100,15 @@ impl Feed {
             Err(error) => return Err(error),
         };
         let bytes = self.journal.read(self.position.read, usize::MAX)?;
-        let found = match (split(&bytes), pipe) {
+        let mut found = match (split(&bytes), pipe) {
             (found, Pipe::Ended) => found.with_rest(&bytes),
             (found, _) => found,
         };
+        for line in &mut found.lines {
+            if let Cow::Owned(hidden) = redactor.redact(&line.text) {
+                line.text = hidden;
+            }
+        }
         let lines = if found.rest == 0 { Vec::new() } else { self.take_down(&found, now)? };
         Ok(Turn { lines, pipe })
     }

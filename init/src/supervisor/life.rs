@@ -116,6 +116,7 @@ impl Supervisor {
     fn bury(&mut self, number: u32) {
         let last_line = self.end_output(number);
         self.close_channel(number);
+        self.end_refusals(number);
         let Some(service) = self.services.get_mut(&number) else { return };
         let Some(exit) = service.process.take().and_then(|process| process.ended) else { return };
         let last_words = service.status.take().or(last_line);

@@ -99,7 +99,7 @@ impl Supervisor {
 
     /// Writes lines of init itself to its log.
     pub(super) fn note(&mut self, text: &str) {
-        text.lines().for_each(|line| self.logs.own.write(line));
+        self.secrets.redactor.redact(text).lines().for_each(|line| self.logs.own.write(line));
     }
 
     /// The last words of init in its log: `logd` alone is left, and goes next.
@@ -113,6 +113,7 @@ impl Supervisor {
     pub(super) fn introduce_streams(&mut self, keeper: u32) {
         self.logs.queries.values_mut().for_each(|query| query.is_sent = false);
         self.logs.is_told = false;
+        self.tell_secrets_to(keeper);
         if let Some(name) = self.own_name.clone() {
             let shared = self.logs.own.stream.share();
             self.hand_over(keeper, &name, shared);
@@ -313,7 +314,8 @@ impl Supervisor {
         let last_words = ends.stream.last_words();
         ends.stream.end();
         self.hear_output(number);
-        last_words.or_else(|| self.services.get_mut(&number)?.last_line.take())
+        let last_words = last_words.or_else(|| self.services.get_mut(&number)?.last_line.take())?;
+        Some(self.secrets.redactor.redact(&last_words).into_owned())
     }
 
     /// Whether init reads what services write.

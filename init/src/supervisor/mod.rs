@@ -4,6 +4,7 @@
 //! and then settles what follows from the states: whose turn it is to start, who is waiting for an answer, what the
 //! gateway is to be told. Nothing in a turn waits, and what one source may say in a turn is bounded.
 
+mod cages;
 mod end;
 mod life;
 mod logs;
@@ -12,6 +13,7 @@ mod output;
 mod peers;
 mod reload;
 mod screen;
+mod secrets;
 mod service;
 mod start;
 mod stream;
@@ -26,6 +28,7 @@ use spec::control::ServiceState;
 use spec::{Activation, Name, SystemConfig, Token, paths};
 
 use crate::boot::{Appliance, seconds_since_boot};
+use crate::cage::Abilities;
 use crate::command_line::{Mode, Options};
 use crate::connection::Connection;
 use crate::error::StartError;
@@ -40,11 +43,9 @@ use crate::token;
 use end::Stage;
 use logs::Logs;
 use peers::{Peer, Pending};
+use secrets::Keeping;
 use service::Service;
 
-/// What is not done to a service yet; said at each start.
-const NOT_YET: &str = "cages: not yet: own user, namespaces, read-only root, seccomp, Landlock, \
-                       memory and process limits, egress control";
 /// How long the owner's folder must be quiet before it is read.
 const QUIET: Millis = 100;
 /// How often it is looked whether the processes of a service are gone, beside each time that a child ends.
@@ -64,6 +65,8 @@ pub(crate) struct Supervisor {
     signals: Signals,
     clock: Clock,
     groups: Groups,
+    /// What this kernel gives to cages.
+    abilities: Abilities,
     watch: FolderWatch,
     null: File,
     /// A descriptor to have when there are no more.
@@ -92,6 +95,8 @@ pub(crate) struct Supervisor {
     appliance: Option<Appliance>,
     /// What is wrong with files of the owner, in words.
     problems: Vec<String>,
+    /// What the owner keeps from everybody but the Arcs that are granted it.
+    secrets: Keeping,
     /// The token that the machine has made itself: its owner has given it none.
     own_token: Option<Token>,
     /// Kept for as long as init runs: the lock on the data folder.
@@ -107,8 +112,9 @@ impl Supervisor {
         let clock = Clock::start();
         let (layout, lock) = Layout::prepare(&options.data, options.run.as_deref())?;
         let signals = Signals::block().map_err(StartError::kernel("read signals"))?;
+        sys::raise_open_files().map_err(StartError::kernel("raise the bound on its open files"))?;
         sys::adopt_orphans().map_err(StartError::kernel("adopt orphans"))?;
-        let (mut config, mut complaints) = library::read_config(&options.config);
+        let (secrets, mut config, mut complaints) = secrets::open(options, &layout)?;
         let own_token = own_token(options, &layout, &mut config, &mut complaints);
         let (mut library, more) = Library::open(&options.manifests, paths::user_manifests(&layout.data));
         complaints.extend(more);
@@ -124,6 +130,8 @@ impl Supervisor {
                 complaints.extend(troubles.into_iter().map(|trouble| Complaint::plain(trouble.to_string())))
             }
         }
+        let mut groups = Groups::open(&layout.data, &layout.mark_prefix());
+        let abilities = cages::find_abilities(options, &layout, &mut groups);
         let socket = paths::init_socket(&layout.run);
         let server = sys::bind_unix(&socket).map_err(StartError::data(&socket, "listen there"))?;
         let mut supervisor = Self {
@@ -131,18 +139,15 @@ impl Supervisor {
             poll: Poll::new().map_err(StartError::kernel("use epoll"))?,
             watch: FolderWatch::new().map_err(StartError::kernel("use inotify"))?,
             spare: File::open("/dev/null").ok(),
-            null: File::options()
-                .read(true)
-                .write(true)
-                .open("/dev/null")
-                .map_err(StartError::kernel("open /dev/null"))?,
+            null: open_null().map_err(StartError::kernel("open /dev/null"))?,
             programs: programs(options).map_err(StartError::kernel("find the folder of its programs"))?,
             inherited: plan::inherited(
                 std::env::vars_os()
                     .filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?))),
             ),
             ready_to: std::env::var("NOTIFY_SOCKET").ok(),
-            groups: Groups::open(&layout.data, &layout.mark_prefix()),
+            abilities,
+            groups,
             logs: Logs::make().map_err(StartError::kernel("make a pipe"))?,
             own_name: "init".parse().ok(),
             wanted: catalogue.services,
@@ -164,6 +169,7 @@ impl Supervisor {
             library,
             appliance: None,
             problems: Vec::new(),
+            secrets,
             own_token,
             _lock: lock,
         };
@@ -185,10 +191,11 @@ impl Supervisor {
         let version = env!("CARGO_PKG_VERSION");
         let mode = if self.mode == Mode::Developer { "developer mode" } else { "appliance" };
         self.say(&format!("llmbasedos {version} · {mode} · data in {}", self.layout.data.display()));
-        self.say(NOT_YET);
+        cages::introduction(&self.abilities).iter().for_each(|line| self.say(line));
         if !self.groups.are_cgroups() {
             self.say("cages: no cgroup can be made here: processes that leave their service are searched for instead");
         }
+        std::mem::take(&mut self.secrets.imported).iter().for_each(|done| self.say(done));
         let addresses: Vec<String> = self
             .listeners
             .iter()
@@ -244,6 +251,7 @@ impl Supervisor {
             Source::Notify(number) => self.hear_notify(number),
             Source::Output(number) => self.hear_output(number),
             Source::Process(number) => self.main_ended(number),
+            Source::Refusals(number) => self.hear_refusals(number),
         }
     }
 
@@ -336,6 +344,10 @@ impl Supervisor {
             self.say(&format!("cannot say that it is ready on NOTIFY_SOCKET: {error}"));
         }
     }
+}
+
+fn open_null() -> io::Result<File> {
+    File::options().read(true).write(true).open("/dev/null")
 }
 
 /// An appliance whose owner has given it no token has one of its own.

@@ -34,6 +34,7 @@ impl Supervisor {
     }
 
     fn set_status(&mut self, number: u32, status: &str) {
+        let status = self.secrets.redactor.redact(status);
         let Some(service) = self.services.get_mut(&number) else { return };
         let shown: String = status.chars().filter(|c| !c.is_control()).take(200).collect();
         service.status = Some(shown).filter(|status| !status.is_empty());
@@ -50,9 +51,10 @@ impl Supervisor {
 
     /// Shows a line where init itself is heard.
     pub(super) fn show(&self, line: &str) {
+        let line = self.secrets.redactor.redact(line);
         match self.mode {
-            Mode::Developer => sys::write_stderr(line),
-            Mode::Appliance => sys::write_kernel_log(line),
+            Mode::Developer => sys::write_stderr(&line),
+            Mode::Appliance => sys::write_kernel_log(&line),
         }
     }
 

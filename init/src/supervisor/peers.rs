@@ -2,19 +2,20 @@
 
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
 
 use serde_json::{Value, json};
-use spec::Name;
 use spec::caller::code;
-use spec::control::{self, ServiceInfo, ServiceState};
+use spec::control::{self, ByName, ServiceInfo, ServiceState};
+use spec::{Layer, Name};
 
 use super::Supervisor;
-use super::service::Service;
+use super::service::{Ends, Service};
 use crate::command_line::Mode;
 use crate::connection::{Connection, Heard, LONGEST_LINE, Lost};
 use crate::machine::Event;
 use crate::rpc::{self, Call, Refusal, Request};
-use crate::sys::{Interest, Ready, Source};
+use crate::sys::{self, Interest, Ready, Source};
 
 /// How many clients may be connected at once.
 const MOST_CLIENTS: usize = 64;
@@ -138,10 +139,26 @@ impl Supervisor {
             Call::Status => self.reply(peer, id, json!(self.status())),
             Call::Metrics => self.reply(peer, id, json!(self.metrics())),
             Call::Logs(query) => self.answer_logs(peer, id, query),
+            Call::Cages => self.reply(peer, id, json!(self.cages_info())),
+            Call::Cage(name) => match self.cage_info(&name) {
+                Some(info) => self.reply(peer, id, json!(info)),
+                None => {
+                    let message = self.unknown(&name);
+                    self.refuse(peer, id, code::INVALID_PARAMS, message);
+                }
+            },
+            Call::NetworkSocket(name) => self.hand_socket(peer, id, &name),
             Call::Unfollow => self.unfollow(peer, id),
             Call::Start(name) => self.command(peer, id, &name, Event::Start),
             Call::Stop(name) => self.command(peer, id, &name, Event::Stop),
             Call::Restart(name) => self.command(peer, id, &name, Event::Restart),
+            Call::SecretSet(_) | Call::SecretList | Call::SecretDelete(_) if matches!(peer, Peer::Service(_)) => {
+                let message = "secrets are set, listed and deleted by whoever may connect to init's own socket";
+                self.refuse(peer, id, code::METHOD_NOT_FOUND, message.to_owned());
+            }
+            Call::SecretSet(name) => self.set_secret(peer, id, &name),
+            Call::SecretList => self.list_secrets(peer, id),
+            Call::SecretDelete(name) => self.delete_secret(peer, id, &name),
             Call::End(_) if self.mode == Mode::Developer => {
                 let message = "this is a developer's machine: Ctrl-C in the terminal of scripts/run stops everything";
                 self.refuse(peer, id, code::INTERNAL, message.to_owned());
@@ -255,12 +272,49 @@ impl Supervisor {
 
     fn introduce_to(&mut self, gateway: u32, arc: u32) {
         let Some(service) = self.services.get(&arc).filter(|service| service.is_arc()) else { return };
-        let Some(listener) = service.ends.as_ref().ok().and_then(|ends| ends.caller.as_ref()) else { return };
-        let text = rpc::notification(control::ARC_ADDED, service.added(&self.layout));
+        let Ok(Ends { caller: Some(caller), egress: Some(egress), .. }) = &service.ends else { return };
+        let run = if self.abilities.has(Layer::Files) { Path::new("/run") } else { &self.layout.run };
+        let text = rpc::notification(control::ARC_ADDED, service.added(run, &self.config));
         let name = service.name().clone();
-        match listener.as_fd().try_clone_to_owned() {
-            Ok(copy) => self.tell_with(Peer::Service(gateway), text, vec![copy]),
-            Err(error) => self.say(&format!("{name}: its caller socket cannot be handed to the gateway: {error}")),
+        let copies = caller.as_fd().try_clone_to_owned().and_then(|caller| {
+            let egress = egress.as_fd().try_clone_to_owned()?;
+            Ok(vec![caller, egress])
+        });
+        match copies {
+            Ok(copies) => self.tell_with(Peer::Service(gateway), text, copies),
+            Err(error) => self.say(&format!("{name}: its sockets cannot be handed to the gateway: {error}")),
+        }
+        self.introduce_port(gateway, arc);
+    }
+
+    /// Hands the gateway the socket on the own loopback of an Arc that runs.
+    fn introduce_port(&mut self, gateway: u32, arc: u32) {
+        let Some(service) = self.services.get(&arc) else { return };
+        let Some(Ok(copy)) = service.proxy.as_ref().map(OwnedFd::try_clone) else { return };
+        let text = rpc::notification(control::EGRESS_PORT, ByName { name: service.name().clone() });
+        self.tell_with(Peer::Service(gateway), text, vec![copy]);
+    }
+
+    /// An Arc has started: every gateway is told of its loopback.
+    pub(super) fn introduce_loopback(&mut self, arc: u32) {
+        for gateway in self.numbers(Service::is_gateway) {
+            self.introduce_port(gateway, arc);
+        }
+    }
+
+    /// A socket in the network of a service, for the gateway alone.
+    fn hand_socket(&mut self, peer: Peer, id: Option<Value>, name: &Name) {
+        let process = self.number_of(name).and_then(|number| self.services.get(&number)?.living());
+        let socket = match (peer, process) {
+            (Peer::Client(_), _) => Err("this is for the gateway alone".to_owned()),
+            (_, None) => Err(format!("{name} does not run")),
+            (_, Some(process)) => sys::socket_in_network_of(&process.child, self.abilities.is_unprivileged)
+                .map_err(|error| error.to_string()),
+        };
+        match (socket, id) {
+            (Ok(socket), Some(id)) => self.tell_with(peer, rpc::answer(&id, json!({})), vec![socket]),
+            (Ok(_), None) => {}
+            (Err(message), id) => self.refuse(peer, id, code::INTERNAL, message),
         }
     }
 

@@ -1,18 +1,20 @@
 //! One service as the supervisor holds it: its manifest, its life, its sockets and its process.
 
+use std::collections::BTreeMap;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixDatagram, UnixListener};
 use std::path::Path;
 
 use spec::control::{ArcAdded, ServiceInfo, ServiceState};
-use spec::{Name, Transport, paths};
+use spec::{Name, Network, SystemConfig, Transport, paths};
 
 use super::stream::Stream;
 use crate::connection::Connection;
 use crate::layout::Layout;
 use crate::machine::{Machine, Rules};
 use crate::manifests::Candidate;
-use crate::sys::{self, Child, Exit, Group, Groups};
+use crate::sys::{self, Child, Exit, Group, Groups, Refusals};
 
 /// A service.
 pub(super) struct Service {
@@ -27,6 +29,12 @@ pub(super) struct Service {
     pub(super) process: Option<Process>,
     /// The control channel, for as long as its process lives.
     pub(super) channel: Option<Connection>,
+    /// What its processes try that they may not, for as long as there are any.
+    pub(super) refusals: Option<Refusals>,
+    /// How often each system call was refused.
+    pub(super) refused: BTreeMap<&'static str, u32>,
+    /// The listening socket on its own loopback where it finds the egress proxy.
+    pub(super) proxy: Option<OwnedFd>,
     /// Whether connections to its sockets are waited for.
     pub(super) is_listened_for: bool,
     /// Its manifest is gone: it goes when its process has.
@@ -45,6 +53,8 @@ pub(super) struct Ends {
     pub(super) arc: Option<UnixListener>,
     /// Where an Arc calls; the gateway accepts there.
     pub(super) caller: Option<UnixListener>,
+    /// Where it finds the egress proxy; the gateway accepts there.
+    pub(super) egress: Option<UnixListener>,
     /// Where the gateway listens.
     pub(super) gateway: Option<UnixListener>,
     /// Where it says that it is ready.
@@ -74,6 +84,9 @@ impl Service {
             rules,
             process: None,
             channel: None,
+            refusals: None,
+            refused: BTreeMap::new(),
+            proxy: None,
             is_listened_for: false,
             is_leaving: false,
             is_misordered: false,
@@ -90,9 +103,12 @@ impl Service {
         self.machine.state()
     }
 
-    /// Whether the gateway is told of it.
+    /// Whether the gateway is told of it: an Arc, or something else with a network of its own.
     pub(super) fn is_arc(&self) -> bool {
-        self.candidate.manifest.transport != Transport::None && self.ends.is_ok() && !self.is_leaving
+        self.candidate.manifest.cage.network == Network::Own
+            && !self.candidate.manifest.logs
+            && self.ends.is_ok()
+            && !self.is_leaving
     }
 
     /// Whether it is the one that is told of Arcs and of services.
@@ -134,10 +150,11 @@ impl Service {
         }
     }
 
-    /// What the gateway is told of it.
-    pub(super) fn added(&self, layout: &Layout) -> ArcAdded {
-        let socket = paths::arc_socket(&layout.run, self.name().as_str());
-        ArcAdded { manifest: self.candidate.text.clone(), socket: socket.display().to_string() }
+    /// What the gateway is told of it; `run` is the run folder as the gateway sees it.
+    pub(super) fn added(&self, run: &Path, config: &SystemConfig) -> ArcAdded {
+        let socket = paths::arc_socket(run, self.name().as_str());
+        let egress = config.grants.get(self.name()).map(|grant| grant.egress.clone()).unwrap_or_default();
+        ArcAdded { manifest: self.candidate.text.clone(), socket: socket.display().to_string(), egress }
     }
 }
 
@@ -150,10 +167,12 @@ impl Ends {
             false => Ok(None),
         };
         let is_arc = manifest.transport != Transport::None;
+        let is_caged = manifest.cage.network == Network::Own;
         let notify = layout.notify_socket(name);
         Ok(Self {
             arc: listen(is_arc, &paths::arc_socket(&layout.run, name))?,
-            caller: listen(is_arc, &paths::caller_socket(&layout.run, name))?,
+            caller: listen(is_caged, &paths::caller_socket(&layout.run, name))?,
+            egress: listen(is_caged, &paths::egress_socket(&layout.run, name))?,
             gateway: listen(manifest.control, &paths::gateway_socket(&layout.run))?,
             notify: sys::bind_datagram(&notify).map_err(|error| refused(&notify, &error))?,
             stream: Stream::make().map_err(|error| format!("cannot make a pipe: {error}"))?,

@@ -7,16 +7,18 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
-use spec::paths;
+use spec::{Layer, paths};
 
 use super::Supervisor;
 use super::service::{Ends, Process, Service};
+use crate::cage::{Content, Part};
 use crate::connection::{Connection, LONGEST_ANSWER, LONGEST_LINE};
+use crate::elf;
 use crate::layout::{Layout, create_folder, write_private};
 use crate::listeners::Listeners;
 use crate::machine::Event;
-use crate::plan::{Handed, Plan, Surroundings, plan};
-use crate::sys::{self, Input, Interest, Launch, LaunchError, Source};
+use crate::plan::{Handed, Plan, Surroundings, plan, program};
+use crate::sys::{self, Bounds, Input, Interest, Launch, LaunchError, Launched, Source};
 
 /// Why a plan could not be carried out.
 #[derive(Debug, thiserror::Error)]
@@ -39,15 +41,19 @@ enum Failure {
     NoConnection,
     #[error("cannot enter its cgroup: {0}")]
     Group(#[source] io::Error),
+    #[error("its cage cannot be bounded: {0}")]
+    Bounds(#[source] io::Error),
     #[error("{}: {source}", program.display())]
     Launch { program: PathBuf, source: LaunchError },
+    #[error("this kernel does not give it {0}, which its cage requires; system.cages says why")]
+    Lacks(String),
 }
 
 impl Failure {
     /// Whether a second try would fare the same.
     fn is_for_good(&self) -> bool {
         match self {
-            Self::NoProgram(_) | Self::NotExecutable(_) | Self::NoListener(_) | Self::NoSocket => true,
+            Self::NoProgram(_) | Self::NotExecutable(_) | Self::NoListener(_) | Self::NoSocket | Self::Lacks(_) => true,
             Self::Launch { source, .. } => source.is_for_good(),
             _ => false,
         }
@@ -59,7 +65,11 @@ impl Supervisor {
     pub(super) fn start(&mut self, number: u32) -> Event {
         match self.carry_out(number) {
             Ok(()) => {
+                if self.services.get(&number).is_some_and(Service::is_gateway) {
+                    self.tell_secrets_to(number);
+                }
                 self.introduce_arcs(number);
+                self.introduce_loopback(number);
                 if self.services.get(&number).is_some_and(Service::is_log_keeper) {
                     self.introduce_streams(number);
                 }
@@ -69,18 +79,32 @@ impl Supervisor {
         }
     }
 
-    fn carry_out(&mut self, number: u32) -> Result<(), Failure> {
-        let Some(service) = self.services.get_mut(&number) else { return Ok(()) };
-        service.mend(&self.layout);
+    /// The plan of a service whose program lies at `program`.
+    pub(super) fn plan(&self, service: &Service, program: &Path) -> Plan {
         let surroundings = Surroundings {
             layout: &self.layout,
             programs: &self.programs,
             config: &self.config,
             inherited: &self.inherited,
+            abilities: &self.abilities,
+            is_dynamic: elf::is_dynamic(program),
         };
-        let plan = plan(&service.candidate.manifest, &surroundings);
-        check_program(&plan.program)?;
+        plan(&service.candidate.manifest, &surroundings)
+    }
+
+    fn carry_out(&mut self, number: u32) -> Result<(), Failure> {
+        let Some(service) = self.services.get(&number) else { return Ok(()) };
+        let program = program(&service.candidate.manifest, &self.programs);
+        check_program(&program)?;
+        let mut plan = self.plan(service, &program);
+        self.hand_secrets(&mut plan);
+        if !plan.cage.lacking.is_empty() {
+            let lacking: Vec<&str> = plan.cage.lacking.iter().map(|layer| layer.words()).collect();
+            return Err(Failure::Lacks(lacking.join(" and ")));
+        }
         prepare_folders(&plan)?;
+        let Some(service) = self.services.get_mut(&number) else { return Ok(()) };
+        service.mend(&self.layout);
         let ends = service.ends.as_mut().map_err(|_| Failure::NoSocket)?;
         ends.stream.begin();
         let ends = &*ends;
@@ -91,6 +115,9 @@ impl Supervisor {
         let theirs = channel.as_ref().map(|(_, theirs)| theirs);
         let connection = if plan.speaks_on_stdio { Some(accept(ends)?) } else { None };
         let entrance = service.group.entrance().map_err(Failure::Group)?;
+        let limits = plan.cage.limits;
+        let bounds = Bounds { memory: limits.memory, processes: limits.processes, cpu_weight: limits.cpu_weight };
+        service.group.bound(&bounds).map_err(Failure::Bounds)?;
         let launch = Launch {
             program: &plan.program,
             arguments: &plan.arguments,
@@ -103,21 +130,49 @@ impl Supervisor {
             },
             output: ends.stream.writer.as_fd(),
             group: entrance.as_ref().map(AsFd::as_fd),
-            open_files: plan.limits.open_files,
+            name: plan.service.as_str(),
+            cage: &plan.cage,
         };
-        let child = sys::launch(&launch).map_err(|source| Failure::Launch { program: plan.program.clone(), source })?;
+        let launched =
+            sys::launch(&launch).map_err(|source| Failure::Launch { program: plan.program.clone(), source })?;
         let longest = if service.is_log_keeper() { LONGEST_ANSWER } else { LONGEST_LINE };
         let ours = channel.map(|(ours, _)| Connection::new(ours, longest));
-        self.took_off(number, child, ours);
+        self.took_off(number, launched, ours);
         Ok(())
     }
 
-    fn took_off(&mut self, number: u32, child: sys::Child, channel: Option<Connection>) {
+    /// Puts the values of its secrets into a plan, for the one start that it is for.
+    fn hand_secrets(&mut self, plan: &mut Plan) {
+        let name = &plan.service;
+        let mut problems = Vec::new();
+        for (secret, place) in &plan.secrets {
+            match self.secrets.store.get(secret) {
+                Ok(value) => {
+                    let content = Content(value.bytes().to_vec().into());
+                    plan.cage.parts.push(Part::File { target: place.clone(), content });
+                }
+                Err(error) => problems.push(format!("{name}: is not handed the secret {secret}: {error}")),
+            }
+        }
+        if !plan.secrets.is_empty() && !plan.cage.has(Layer::Files) {
+            plan.cage.parts.retain(|part| !plan.secrets.iter().any(|(_, place)| place == part.target()));
+            problems.push(format!("{name}: is handed no secrets: that takes a file system of its own"));
+        }
+        problems.iter().for_each(|problem| self.say(problem));
+    }
+
+    fn took_off(&mut self, number: u32, launched: Launched, channel: Option<Connection>) {
         let Some(service) = self.services.get_mut(&number) else { return };
+        let child = launched.child;
         let mut watched = self.poll.add(&child, Source::Process(number), Interest::READ);
         if let Some(channel) = &channel {
             watched = watched.and(self.poll.add(channel, Source::Channel(number), Interest::READ));
         }
+        if let Some(refusals) = &launched.refusals {
+            watched = watched.and(self.poll.add(refusals, Source::Refusals(number), Interest::READ));
+        }
+        service.refusals = launched.refusals;
+        service.proxy = launched.proxy;
         service.channel = channel;
         service.status = None;
         service.last_line = None;
@@ -152,7 +207,8 @@ fn check_program(program: &Path) -> Result<(), Failure> {
 }
 
 fn prepare_folders(plan: &Plan) -> Result<(), Failure> {
-    for folder in &plan.folders {
+    // A file that is shown to it is there already, or is not.
+    for folder in plan.folders.iter().filter(|folder| !folder.exists()) {
         create_folder(folder).map_err(|source| Failure::Folder { folder: folder.clone(), source })?;
     }
     // What is there already needs no room on a full disk.

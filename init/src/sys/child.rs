@@ -1,9 +1,8 @@
 //! Processes of ours: asked to stop, killed, waited for.
 
-use std::ffi::{c_int, c_long};
+use std::ffi::c_int;
 use std::fmt;
-use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::libc;
@@ -27,28 +26,35 @@ pub(crate) enum Exit {
 }
 
 impl Child {
-    /// Takes hold of a process that was just forked. One that cannot be watched must not run: it is killed.
-    pub(super) fn adopt(pid: Pid) -> io::Result<Self> {
-        match open_pidfd(pid) {
-            Ok(descriptor) => Ok(Self { pid, descriptor }),
-            Err(error) => {
-                // It is there, for nobody has waited for it.
-                let _ = kill(pid, Signal::SIGKILL);
-                wait(libc::P_PID, pid.as_raw().unsigned_abs(), libc::WEXITED);
-                Err(error)
-            }
-        }
+    /// A process that was just born, and its descriptor (clone(2), `CLONE_PIDFD`).
+    pub(super) fn new(pid: Pid, descriptor: OwnedFd) -> Self {
+        Self { pid, descriptor }
     }
 
     pub(crate) fn pid(&self) -> u32 {
         self.pid.as_raw().unsigned_abs()
     }
 
-    /// Asks it and its process group to stop.
+    /// Asks it and its process group to stop. The first process of a pid namespace is not ended by a signal that it does
+    /// not catch (pid_namespaces(7)), so one that would be ended elsewhere is ended here.
     pub(crate) fn terminate(&self) {
+        if !self.minds(Signal::SIGTERM) {
+            return self.kill();
+        }
         // A group that is gone already is what is wanted.
         let _ = killpg(self.pid, Signal::SIGTERM);
         let _ = killpg(self.pid, Signal::SIGCONT);
+    }
+
+    /// Whether it catches or ignores a signal (proc_pid_status(5)).
+    fn minds(&self, signal: Signal) -> bool {
+        let Ok(status) = std::fs::read_to_string(format!("/proc/{}/status", self.pid)) else { return true };
+        let has = |field: &str| {
+            let mask = status.lines().find_map(|line| line.strip_prefix(field)).map(str::trim);
+            let mask = mask.and_then(|mask| u64::from_str_radix(mask, 16).ok()).unwrap_or(u64::MAX);
+            mask & (1 << (signal as c_int - 1)) != 0
+        };
+        has("SigCgt:") || has("SigIgn:")
     }
 
     /// Kills it and its process group.
@@ -63,6 +69,18 @@ impl Child {
             .map(|ended| ended.exit)
     }
 
+    /// Kills it and waits until it is gone.
+    pub(crate) fn end(&self) {
+        self.kill();
+        self.wait();
+    }
+
+    /// Sends it a signal.
+    pub(super) fn signal(&self, signal: Signal) {
+        // One that has ended already is what is wanted.
+        let _ = kill(self.pid, signal);
+    }
+
     /// Waits until it has ended.
     pub(super) fn wait(&self) {
         wait(libc::P_PIDFD, self.descriptor.as_raw_fd().unsigned_abs(), libc::WEXITED);
@@ -72,17 +90,6 @@ impl Child {
 impl AsFd for Child {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.descriptor.as_fd()
-    }
-}
-
-fn open_pidfd(pid: Pid) -> io::Result<OwnedFd> {
-    #[expect(unsafe_code, reason = "nix has no pidfd_open")]
-    // SAFETY: the call takes two integers; a result that is not negative is a new descriptor that nobody else owns.
-    unsafe {
-        let flags: c_long = 0;
-        let result = Errno::result(libc::syscall(libc::SYS_pidfd_open, c_long::from(pid.as_raw()), flags))?;
-        let descriptor = RawFd::try_from(result).map_err(io::Error::other)?;
-        Ok(OwnedFd::from_raw_fd(descriptor))
     }
 }
 

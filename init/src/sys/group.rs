@@ -7,7 +7,7 @@
 //! misses is killed at the end as a child of init.
 
 use std::collections::BTreeSet;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -49,6 +49,11 @@ impl Groups {
                 _ => Some(folder),
             }
         });
+        for controller in folder.iter().flat_map(|_| ["memory", "pids", "cpu", "io"]) {
+            // Where it is not delegated to init, its layer is missing; that is asked for and said.
+            let file = folder.as_ref().map(|folder| folder.join("cgroup.subtree_control")).unwrap_or_default();
+            let _ = fs::write(file, format!("+{controller}"));
+        }
         // An init that ran in another cgroup has left them elsewhere.
         kill_marked(mark_prefix);
         Self { folder }
@@ -57,6 +62,19 @@ impl Groups {
     /// Whether groups are cgroups.
     pub(crate) fn are_cgroups(&self) -> bool {
         self.folder.is_some()
+    }
+
+    /// Gives up cgroups: no process can be born into them here.
+    pub(crate) fn give_up(&mut self) {
+        self.close();
+        self.folder = None;
+    }
+
+    /// Whether a controller bounds what is in a group.
+    pub(crate) fn has_controller(&self, name: &str) -> bool {
+        let delegated = self.folder.as_ref().map(|folder| folder.join("cgroup.subtree_control"));
+        let delegated = delegated.and_then(|file| fs::read_to_string(file).ok()).unwrap_or_default();
+        delegated.split_ascii_whitespace().any(|controller| controller == name)
     }
 
     /// The group of one service. `number` tells apart services that had the same name one after the other.
@@ -78,9 +96,41 @@ impl Groups {
 }
 
 impl Group {
-    /// Where a process writes `0` to join.
+    /// Its folder, for a process that is born into it. It is made anew: kernels (6.18 for one) kill at once what is born
+    /// into a group that `cgroup.kill` was ever used on.
     pub(crate) fn entrance(&self) -> io::Result<Option<File>> {
-        self.leaf.as_ref().map(|leaf| OpenOptions::new().write(true).open(leaf.join("cgroup.procs"))).transpose()
+        let renew = |leaf: &PathBuf| {
+            fs::remove_dir(leaf)?;
+            fs::create_dir(leaf)?;
+            File::open(leaf)
+        };
+        self.leaf.as_ref().map(renew).transpose()
+    }
+
+    /// Sets the bounds of those controllers that are there (Linux, `Documentation/admin-guide/cgroup-v2.rst`).
+    pub(crate) fn bound(&self, bounds: &Bounds) -> io::Result<()> {
+        let Some(leaf) = &self.leaf else { return Ok(()) };
+        // What goes above seven eighths is slowed down, so that the governor can act before the kernel ends it.
+        let high = bounds.memory - bounds.memory / 8;
+        let values = [
+            ("memory.max", bounds.memory.to_string()),
+            ("memory.high", high.to_string()),
+            ("memory.swap.max", "0".to_owned()),
+            // All of it ends then, not one process of it.
+            ("memory.oom.group", "1".to_owned()),
+            ("pids.max", bounds.processes.to_string()),
+            ("cpu.weight", bounds.cpu_weight.to_string()),
+            ("io.weight", bounds.cpu_weight.to_string()),
+        ];
+        for (file, value) in values {
+            let path = leaf.join(file);
+            // A controller that is not delegated has no files: that layer is known to be missing. Not every kernel has
+            // swap, nor weights for its disks.
+            if path.exists() {
+                fs::write(path, value)?;
+            }
+        }
+        Ok(())
     }
 
     /// Kills all of them. `main` is the process that init started for it.
@@ -141,6 +191,15 @@ impl Drop for Group {
             let _ = fs::remove_dir(leaf);
         }
     }
+}
+
+/// What bounds the processes of a service together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Bounds {
+    /// In bytes.
+    pub(crate) memory: u64,
+    pub(crate) processes: u32,
+    pub(crate) cpu_weight: u32,
 }
 
 /// What some processes use.

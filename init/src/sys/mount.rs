@@ -58,6 +58,12 @@ impl Mount<'_> {
     }
 }
 
+/// Changes what may be done on the file system that is mounted on `target`.
+pub(crate) fn remount(target: &Path, access: Access) -> io::Result<()> {
+    let flags = MsFlags::MS_REMOUNT | access.flags();
+    Ok(nix::mount::mount(None::<&str>, target, None::<&str>, flags, None::<&str>)?)
+}
+
 /// Makes `root` the root, with the mounts `kept` moved into it. What was the root before can no longer be reached
 /// (Linux, `Documentation/filesystems/ramfs-rootfs-initramfs.rst`).
 pub(crate) fn switch_root(root: &Path, kept: &[&str]) -> io::Result<()> {

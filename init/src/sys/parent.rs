@@ -4,6 +4,7 @@ use std::io;
 use std::os::unix::process::parent_id;
 
 use nix::sys::prctl;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{Signal, raise};
 use nix::sys::stat::{Mode, umask};
 
@@ -21,6 +22,20 @@ pub(crate) fn end_with_parent() -> io::Result<()> {
         raise(Signal::SIGTERM)?;
     }
     Ok(())
+}
+
+/// Whether init may make namespaces without a user namespace around them (`CAP_SYS_ADMIN`, capabilities(7)).
+pub(crate) fn is_privileged() -> bool {
+    const SYS_ADMIN: u64 = 1 << 21;
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    effective.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & SYS_ADMIN != 0)
+}
+
+/// Lets init have as many open files as it may: a child keeps what is its own above the bound on its files.
+pub(crate) fn raise_open_files() -> io::Result<()> {
+    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    Ok(setrlimit(Resource::RLIMIT_NOFILE, most, most)?)
 }
 
 /// Whatever init creates is for its owner alone.

@@ -3,12 +3,14 @@
 use std::ffi::c_int;
 use std::fs::File;
 use std::io::{self, PipeReader, PipeWriter, Read};
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::fs::FileExt;
 
-use nix::fcntl::{FallocateFlags, SpliceFFlags, fallocate, splice, tee};
+use nix::fcntl::{FallocateFlags, FcntlArg, SealFlag, SpliceFFlags, fallocate, fcntl, splice, tee};
 use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::memfd::{MFdFlags, memfd_create};
+use zeroize::Zeroizing;
 
 nix::ioctl_read_bad!(bytes_to_read, libc::FIONREAD, c_int);
 
@@ -18,6 +20,27 @@ pub(crate) const PIPE_CAPACITY: usize = 64 * 1024;
 /// A file that lies in memory and in no folder.
 pub(crate) fn memory_file(name: &str) -> io::Result<File> {
     Ok(memfd_create(name, MFdFlags::MFD_CLOEXEC)?.into())
+}
+
+/// The content of a memory file that nobody can change any more (F_SEAL_WRITE, F_SEAL_SHRINK, F_SEAL_GROW), of at most
+/// `most` bytes. Nothing else is read: a pipe would have to be waited for.
+///
+/// # Errors
+/// It is something else, or it is longer.
+pub(crate) fn sealed_content(descriptor: OwnedFd, most: usize) -> io::Result<Zeroizing<Vec<u8>>> {
+    let needed = SealFlag::F_SEAL_WRITE | SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW;
+    let seals = fcntl(&descriptor, FcntlArg::F_GET_SEALS).unwrap_or(0);
+    if !SealFlag::from_bits_retain(seals).contains(needed) {
+        return Err(io::Error::other("must be a memory file that is sealed against writing, growing and shrinking"));
+    }
+    let file = File::from(descriptor);
+    let length = usize::try_from(file.metadata()?.len()).unwrap_or(usize::MAX);
+    if length > most {
+        return Err(io::Error::other(format!("must have at most {} KiB", most / 1024)));
+    }
+    let mut bytes = Zeroizing::new(vec![0; length]);
+    file.read_exact_at(&mut bytes, 0)?;
+    Ok(bytes)
 }
 
 /// Moves at most `most` bytes that a pipe holds to `offset` of a file, without waiting; answers how many, zero at the
@@ -70,7 +93,6 @@ pub(crate) fn has_room(pipe: &PipeWriter) -> bool {
 #[cfg(test)]
 mod tests {
     use std::io::Write;
-    use std::os::unix::fs::FileExt;
 
     use super::*;
 
@@ -92,6 +114,23 @@ mod tests {
         assert_eq!(move_to_file(&reader, &file, 4101, 4).expect("the end"), 0);
         give_back(&file, 0, 8192).expect("given back");
         assert_eq!(file.metadata().expect("there").len(), 4101, "a file's size stays");
+    }
+
+    #[test]
+    fn only_what_can_no_longer_change_is_read() {
+        let made = |seals| {
+            let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
+            let file = File::from(memfd_create("test", flags).expect("made"));
+            file.write_all_at(b"secret", 0).expect("written");
+            fcntl(&file, FcntlArg::F_ADD_SEALS(seals)).expect("sealed");
+            OwnedFd::from(file)
+        };
+        let all = SealFlag::F_SEAL_WRITE | SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW;
+        assert_eq!(sealed_content(made(all), 6).expect("read").as_slice(), b"secret");
+        assert!(sealed_content(made(all), 5).is_err());
+        assert!(sealed_content(made(SealFlag::F_SEAL_WRITE), 6).is_err());
+        assert!(sealed_content(io::pipe().expect("a pipe").0.into(), 6).is_err());
+        assert!(sealed_content(File::open("/dev/null").expect("open").into(), 6).is_err());
     }
 
     #[test]

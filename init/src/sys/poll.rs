@@ -29,6 +29,8 @@ pub(crate) enum Source {
     Process(u32),
     /// The control channel of a service.
     Channel(u32),
+    /// What a service tries that it may not.
+    Refusals(u32),
 }
 
 impl Source {
@@ -43,6 +45,7 @@ impl Source {
             Self::Output(number) => (6, number),
             Self::Process(number) => (7, number),
             Self::Channel(number) => (8, number),
+            Self::Refusals(number) => (9, number),
         };
         (kind << 32) | u64::from(number)
     }
@@ -59,6 +62,7 @@ impl Source {
             6 => Self::Output(number),
             7 => Self::Process(number),
             8 => Self::Channel(number),
+            9 => Self::Refusals(number),
             _ => return None,
         })
     }

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, UnixAddr, recv, recvmsg, sendmsg};
+use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, UnixAddr, recvmsg, sendmsg};
 
 /// How many descriptors come with one message at the most.
 const MOST_ATTACHED: usize = 4;
@@ -68,14 +68,9 @@ pub(crate) fn send(socket: &UnixStream, bytes: &[u8], attached: &[OwnedFd]) -> i
     Ok(sendmsg::<UnixAddr>(socket.as_raw_fd(), &[IoSlice::new(bytes)], control, flags, None)?)
 }
 
-/// Reads what is there, without waiting.
-pub(crate) fn receive(socket: impl AsFd, buffer: &mut [u8]) -> io::Result<usize> {
-    Ok(recv(socket.as_fd().as_raw_fd(), buffer, MsgFlags::MSG_DONTWAIT)?)
-}
-
-/// The same, and adds the descriptors that came with it.
+/// Reads what is there, without waiting, and adds the descriptors that came with it.
 pub(crate) fn receive_attached(
-    socket: &UnixStream,
+    socket: &impl AsRawFd,
     buffer: &mut [u8],
     attached: &mut impl Extend<OwnedFd>,
 ) -> io::Result<usize> {

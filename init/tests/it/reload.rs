@@ -44,7 +44,8 @@ fn the_gateway_is_told_of_each_arc_with_the_socket_that_the_arc_calls_on() {
     log.until("gateway", "socket kv.sock");
     assert_eq!(system.call_gateway_as("kv", "again"), "again");
     let all = system.call("logs", json!({"name": "gateway", "lines": 1000})).expect("lines").to_string();
-    assert!(!all.contains("llama.sock"), "a service without tools is no Arc");
+    assert!(all.contains("llama.sock"), "what has a network of its own is told of: it goes out by the gateway");
+    assert!(!all.contains("logd.sock"), "what is part of init is no Arc");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -19,6 +19,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 pub(crate) struct Setup {
     folder: TempDir,
     arguments: Vec<String>,
+    is_caged: bool,
 }
 
 impl Setup {
@@ -26,28 +27,33 @@ impl Setup {
     pub(crate) fn new() -> Self {
         // Not below the target folder, whose path may be too long for sockets.
         let folder = tempfile::Builder::new().prefix("init").tempdir().expect("a folder");
-        let setup = Self { folder, arguments: Vec::new() };
+        let setup = Self { folder, arguments: Vec::new(), is_caged: false };
         for name in ["bin", "manifests"] {
             fs::create_dir(setup.path(name)).expect("made");
         }
         let own = PathBuf::from(env!("CARGO_BIN_EXE_init"));
         let fixture = own.parent().expect("a folder").join("examples/fixture");
-        symlink(fixture, setup.path("bin/fixture")).expect("linked");
+        for name in ["fixture", "gateway"] {
+            symlink(&fixture, setup.path("bin").join(name)).expect("linked");
+        }
         symlink(own, setup.path("bin/init")).expect("linked");
         setup.gateway("ready control");
         setup
+    }
+
+    /// With all the cages that this machine gives.
+    pub(crate) fn caged(mut self) -> Self {
+        self.is_caged = true;
+        self
     }
 
     pub(crate) fn path(&self, name: impl AsRef<Path>) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    /// What the gateway does.
+    /// What the gateway does: the fixture finds that beside its data folder.
     pub(crate) fn gateway(&self, words: &str) {
-        let path = self.path("bin/gateway");
-        let fixture = self.path("bin/fixture");
-        fs::write(&path, format!("#!/bin/sh\nexec {} {words}\n", fixture.display())).expect("written");
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("set");
+        fs::write(self.path("gateway.words"), words).expect("written");
     }
 
     /// A service of the system that does `words`, with `more` keys.
@@ -76,6 +82,10 @@ impl Setup {
         command.arg("--data").arg(self.path("data"));
         command.arg("--manifests").arg(self.path("manifests"));
         command.arg("--bin").arg(self.path("bin"));
+        // How services are kept running does not depend on cages; those have tests of their own.
+        if !self.is_caged {
+            command.args(["--without", "all"]);
+        }
         if !self.arguments.iter().any(|argument| argument == "--listen") {
             command.args(["--listen", "127.0.0.1:0"]);
         }

@@ -21,15 +21,13 @@ const MAX_ERROR: usize = 64 << 10;
 
 static PROVIDER: Once = Once::new();
 
-/// A client for one backend: directly (whatever proxy the environment names), to that address alone (no redirects), on a
-/// new connection for each question, so that none is asked on one that the server has given up.
+/// A client for one backend: by the way out of the cage, to that address alone (no redirects), on a new connection for each question, so that none is asked on one that the server has given up.
 pub(super) fn client(url: &Url, connect: Duration) -> Result<Client, String> {
     PROVIDER.call_once(|| {
         // Fails only where a provider is installed already, which serves as well.
         let _ = rustls::crypto::ring::default_provider().install_default();
     });
-    let mut builder = Client::builder()
-        .no_proxy()
+    let mut builder = kit::http::client_builder()
         .redirect(Policy::none())
         .connect_timeout(connect)
         .pool_max_idle_per_host(0)
@@ -47,7 +45,20 @@ pub(super) fn client(url: &Url, connect: Duration) -> Result<Client, String> {
 /// Sends a request; an answer that is not a success becomes a failure. What it says of it is dropped where it repeats
 /// `key`, before anything is cut out of it.
 pub(super) async fn send(request: RequestBuilder, key: Option<&Key>) -> Result<Response, Failure> {
-    let response = request.send().await.map_err(|error| Failure::of_client(&error))?;
+    let (client, request) = request.build_split();
+    let request = request.map_err(|error| Failure::of_client(&error))?;
+    let url = request.url().clone();
+    let response = match client.execute(request).await {
+        Ok(response) => response,
+        Err(error) if error.is_connect() => {
+            let refused = kit::http::why_refused(&url).await.map(Failure::Unreachable);
+            return Err(refused.unwrap_or_else(|| Failure::of_client(&error)));
+        }
+        Err(error) => return Err(Failure::of_client(&error)),
+    };
+    if let Some(words) = kit::http::denial(&response) {
+        return Err(Failure::Unreachable(words));
+    }
     if response.status().is_success() {
         return Ok(response);
     }

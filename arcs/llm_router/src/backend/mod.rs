@@ -93,7 +93,11 @@ impl Backend {
         locate: impl Fn(&str) -> PathBuf,
         patience: Patience,
     ) -> Self {
-        let key = settings.key_file.as_deref().map(|path| Key::read(&locate(path))).transpose();
+        let key = match (&settings.secret, &settings.key_file) {
+            (Some(name), _) => Key::of_secret(name, &locate(&format!("/run/secrets/{name}"))).map(Some),
+            (None, Some(path)) => Key::read(&locate(path)).map(Some),
+            (None, None) => Ok(None),
+        };
         let access = match (connection::client(&settings.url, patience.connect), key) {
             (Ok(client), Ok(key)) => Ok(Access { client, key }),
             (Err(words), _) => Err(words),
@@ -102,7 +106,7 @@ impl Backend {
         if let Err(words) = &access {
             tracing::warn!("backend {name} cannot be used: {words}");
         }
-        if settings.key_file.is_some() && settings.url.scheme() == "http" && !settings.is_local() {
+        if settings.has_key() && settings.url.scheme() == "http" && !settings.is_local() {
             tracing::warn!("backend {name} is sent its key unencrypted: use https");
         }
         let slots = Semaphore::new(settings.parallel);

@@ -14,6 +14,7 @@ use crate::help;
 use crate::render::safe;
 use crate::render::terminal::{Role, Terminal};
 use crate::schema::Argument;
+use crate::secret;
 use crate::shell::session::KnownTools;
 
 /// Completes tools, the shell's words, and the names and choices of arguments.
@@ -61,6 +62,7 @@ fn candidates(line: &str, catalogue: &Catalogue) -> (usize, Vec<(String, String)
     let found = match before.as_slice() {
         [] => first_words(word, catalogue),
         ["help"] => tools(word, catalogue),
+        ["secret"] => beginning(word, secret::WORDS.iter().map(|what| (*what).to_owned())),
         [method, given @ ..] => match catalogue.get(method.strip_prefix("mcp.").unwrap_or(method)) {
             Some(tool) => argument_words(word, tool, given),
             None => Vec::new(),
@@ -70,11 +72,15 @@ fn candidates(line: &str, catalogue: &Catalogue) -> (usize, Vec<(String, String)
 }
 
 fn first_words(word: &str, catalogue: &Catalogue) -> Vec<(String, String)> {
-    let own = help::WORDS.iter().map(|(own, ..)| *own).chain(["dir", "quit"]);
-    let mut found: Vec<_> =
-        own.filter(|own| own.starts_with(word)).map(|own| (own.to_owned(), format!("{own} "))).collect();
+    let own = help::WORDS.iter().map(|(own, ..)| *own).chain(["dir", "quit"]).map(str::to_owned);
+    let dotted = secret::WORDS.iter().map(|what| format!("secret.{what}"));
+    let mut found = beginning(word, own.chain(dotted));
     found.extend(tools(word, catalogue));
     found
+}
+
+fn beginning(word: &str, candidates: impl Iterator<Item = String>) -> Vec<(String, String)> {
+    candidates.filter(|own| own.starts_with(word)).map(|own| (own.clone(), format!("{own} "))).collect()
 }
 
 /// Tools whose name begins with `word`, with `mcp.` in front where it has that.
@@ -165,6 +171,8 @@ mod tests {
 
     #[test]
     fn the_shells_own_words_come_with_them() {
+        assert_eq!(completed("secret "), ["secret set ", "secret list ", "secret delete "]);
+        assert_eq!(completed("secret.d"), ["secret.delete "]);
         assert_eq!(completed("l"), ["llm ", "ls ", "logs ", "licence ", "llm.chat "]);
     }
 

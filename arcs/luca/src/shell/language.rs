@@ -11,6 +11,7 @@ use crate::render::table::Table;
 use crate::render::terminal::{Role, Terminal};
 use crate::render::units::{ago, now_ms, took};
 use crate::render::{json, safe};
+use crate::secret;
 use crate::shell::files::{absolute, content, listing};
 use crate::shell::say;
 use crate::shell::session::{Answered, Session, note};
@@ -66,6 +67,11 @@ pub(super) async fn run_line(
     }
     let (trimmed, is_raw) = without_json_flag(trimmed);
     let (head, rest) = trimmed.split_once(char::is_whitespace).unwrap_or((trimmed, ""));
+    let words: Vec<&str> = trimmed.split_whitespace().collect();
+    if let Some(command) = secret::parse(&words) {
+        keep_secret(session, &command?, is_raw).await?;
+        return Ok(Next::Line);
+    }
     let line = Line { head, rest: rest.trim(), is_raw };
     match head {
         "exit" | "quit" => return Ok(Next::Leave),
@@ -83,6 +89,19 @@ pub(super) async fn run_line(
         _ => call_tool(session, &line).await?,
     }
     Ok(Next::Line)
+}
+
+/// What is about secrets goes to init.
+async fn keep_secret(session: &mut Session, command: &secret::Command, is_raw: bool) -> Result<(), Error> {
+    let addresses = [session.connect().await?.address().clone()];
+    let source = if session.is_interactive() { secret::Source::StandardInput } else { secret::Source::Nowhere };
+    let done = secret::run(&addresses, command, source)?;
+    match secret::shown(&done, &session.terminal()).filter(|_| session.is_interactive() && !is_raw) {
+        Some(table) => say(&table)?,
+        None => say(&json::compact(&done.value))?,
+    }
+    done.advice.into_iter().for_each(|advice| note(&safe::line(&advice)));
+    Ok(())
 }
 
 async fn call_tool(session: &mut Session, line: &Line<'_>) -> Result<(), Error> {
@@ -149,7 +168,8 @@ async fn show_help(session: &mut Session, line: &Line<'_>) -> Result<(), Error> 
         say(&help::overview(catalogue.as_deref().unwrap_or(&Catalogue::default()), &terminal))?;
         return catalogue.map(|_| ());
     };
-    if let Some((word, takes, does)) = help::WORDS.iter().find(|(word, ..)| *word == name) {
+    let own = if name.starts_with("secret.") { "secret" } else { name.as_str() };
+    if let Some((word, takes, does)) = help::WORDS.iter().find(|(word, ..)| *word == own) {
         return say(&format!("{word} {takes}\n  {does}"));
     }
     let name = name.strip_prefix("mcp.").unwrap_or(&name);

@@ -21,6 +21,7 @@ use crate::call::Patience;
 use crate::failure::Error;
 use crate::render::safe;
 use crate::render::terminal::{Role, Terminal};
+use crate::secret;
 use complete::Completions;
 use language::{Next, run_line};
 use session::Session;
@@ -79,7 +80,7 @@ fn interactive(mut session: Session, runtime: &Runtime) -> Result<ExitCode, Erro
             Err(ReadlineError::Eof) => return Ok(ExitCode::SUCCESS),
             Err(error) => return Err(unusable(&error)),
         };
-        remember(&mut editor, history.as_ref(), &line);
+        remember(&mut editor, history.as_ref(), &secret::for_history(&line));
         let mut ask = |question: &str| matches!(editor.readline(question), Ok(answer) if answer.trim() == "y");
         match runtime.block_on(run_line(&mut session, &line, &mut ask)) {
             Ok(Next::Line) => {}

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use crate::gateway::Gateway;
 
 /// A shell at a terminal.
-struct Screen {
+pub(crate) struct Screen {
     child: Child,
     keys: ChildStdin,
     pieces: Receiver<String>,
@@ -17,7 +17,7 @@ struct Screen {
 }
 
 impl Screen {
-    fn start(home: &Path, gateway: &str) -> Self {
+    pub(crate) fn start(home: &Path, gateway: &str) -> Self {
         // Without `exec` the shell in between would answer for the Ctrl-C.
         let program = format!("exec {} --gateway {gateway}", env!("CARGO_BIN_EXE_luca-shell"));
         let mut child = Command::new("script")
@@ -43,12 +43,12 @@ impl Screen {
         Self { child, keys, pieces, shown: String::new() }
     }
 
-    fn press(&mut self, keys: &str) {
+    pub(crate) fn press(&mut self, keys: &str) {
         self.keys.write_all(keys.as_bytes()).and_then(|()| self.keys.flush()).expect("pressed");
     }
 
     /// Waits until `text` is shown, forgets all up to its end, and returns what stood before it.
-    fn expect(&mut self, text: &str) -> String {
+    pub(crate) fn expect(&mut self, text: &str) -> String {
         loop {
             if let Some(position) = self.shown.find(text) {
                 let before = self.shown[..position].to_owned();
@@ -62,7 +62,7 @@ impl Screen {
         }
     }
 
-    fn exit_code(mut self) -> Option<i32> {
+    pub(crate) fn exit_code(mut self) -> Option<i32> {
         let deadline = Instant::now() + Duration::from_secs(20);
         loop {
             if let Some(status) = self.child.try_wait().expect("a child") {
@@ -77,7 +77,7 @@ impl Screen {
     }
 }
 
-const PROMPT: &str = "› ";
+pub(crate) const PROMPT: &str = "› ";
 
 #[test]
 fn ctrl_c_cancels_the_call_and_not_the_shell() {

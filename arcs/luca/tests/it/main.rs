@@ -4,4 +4,5 @@ mod gateway;
 mod interactive;
 mod program;
 mod run;
+mod secrets;
 mod shell;

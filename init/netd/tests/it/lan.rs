@@ -65,7 +65,7 @@ impl Lan {
         fs::write(&file, settings).expect("written");
         let told = UnixDatagram::bind(&socket).expect("a socket");
         told.set_read_timeout(Some(PATIENCE)).expect("set");
-        let script = "mount -t tmpfs none /run && exec \"$0\"";
+        let script = "mount -t tmpfs none /run && mkdir /run/network && exec \"$0\"";
         let mut netd = Command::new("unshare")
             .args(["--net", "--mount", "sh", "-c", script, env!("CARGO_BIN_EXE_netd")])
             .env("ARC_SETTINGS", &file)

@@ -32,7 +32,7 @@ fn a_static_address_stays_while_cables_come_and_go() {
         lan.plug_in();
         lan.hears("STATUS=eth0 10.77.0.2");
         assert!(lan.reaches(Ipv4Addr::new(10, 77, 0, 2)));
-        assert_eq!(lan.file_of_netd("root/run/resolv.conf"), "nameserver 10.77.0.1\n");
+        assert_eq!(lan.file_of_netd("root/run/network/resolv.conf"), "nameserver 10.77.0.1\n");
         // Link, network 0.0.0.0, gateway 10.77.0.1 as the kernel writes it.
         let routes = lan.file_of_netd("net/route");
         assert!(routes.contains("eth0\t00000000\t01004D0A\t"), "{routes}");
@@ -61,7 +61,7 @@ fn a_lease_is_asked_for_again_when_the_cable_is_back() {
         dhcp.offer(50);
         lan.hears("STATUS=eth0 10.77.0.50");
         assert!(lan.reaches(Ipv4Addr::new(10, 77, 0, 50)));
-        assert_eq!(lan.file_of_netd("root/run/resolv.conf"), "nameserver 10.77.0.1\n");
+        assert_eq!(lan.file_of_netd("root/run/network/resolv.conf"), "nameserver 10.77.0.1\n");
 
         lan.pull_cable();
         lan.hears("STATUS=eth0 has no cable");

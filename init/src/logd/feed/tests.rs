@@ -3,6 +3,8 @@ use std::io::{PipeReader, PipeWriter, Write};
 
 use tempfile::TempDir;
 
+use spec::redaction::Fingerprints;
+
 use super::*;
 use crate::logd::file::FULL;
 
@@ -63,15 +65,15 @@ fn lines_go_into_the_file_and_a_line_that_was_begun_waits() {
     let service = Service::new();
     let mut logd = service.logd();
     service.says("one\ntw");
-    let turn = logd.turn(0).expect("taken");
+    let turn = logd.turn(0, &Redactor::default()).expect("taken");
     assert_eq!((texts(&turn.lines), turn.pipe), (vec!["one"], Pipe::Full));
     service.says("o\nthree");
-    assert_eq!(texts(&logd.turn(0).expect("taken").lines), ["two"]);
-    assert_eq!(logd.turn(0).expect("nothing").pipe, Pipe::Empty);
+    assert_eq!(texts(&logd.turn(0, &Redactor::default()).expect("taken").lines), ["two"]);
+    assert_eq!(logd.turn(0, &Redactor::default()).expect("nothing").pipe, Pipe::Empty);
     assert_eq!((service.log(), logd.next()), (vec!["one".to_owned(), "two".to_owned()], 2));
     let Service { folder, writer, .. } = service;
     drop(writer);
-    let turn = logd.turn(0).expect("the end");
+    let turn = logd.turn(0, &Redactor::default()).expect("the end");
     assert_eq!((texts(&turn.lines), turn.pipe), (vec!["three"], Pipe::Ended));
     drop(folder);
 }
@@ -83,7 +85,7 @@ fn one_that_is_killed_before_it_wrote_has_lost_nothing() {
     // It was killed right after the kernel had moved a part of it.
     service.journal.take(&service.reader, 6).expect("taken");
     let mut logd = service.logd();
-    while logd.turn(0).expect("taken").pipe == Pipe::Full {}
+    while logd.turn(0, &Redactor::default()).expect("taken").pipe == Pipe::Full {}
     assert_eq!(service.log(), ["one", "two", "three"]);
 }
 
@@ -92,13 +94,13 @@ fn one_that_is_killed_while_it_writes_leaves_nothing_twice_and_nothing_half() {
     let service = Service::new();
     let mut logd = service.logd();
     service.says("one\n");
-    logd.turn(0).expect("taken");
+    logd.turn(0, &Redactor::default()).expect("taken");
     service.says("two\nthree\n");
     service.journal.take(&service.reader, 100).expect("taken");
     service.half_a_write();
     let (mut logd, tail) = service.logd_with_tail();
     assert_eq!((texts(&tail), tail[0].number), (vec!["one"], 0));
-    assert_eq!(texts(&logd.turn(0).expect("taken").lines), ["two", "three"]);
+    assert_eq!(texts(&logd.turn(0, &Redactor::default()).expect("taken").lines), ["two", "three"]);
     assert_eq!(service.log(), ["one", "two", "three"]);
     assert_eq!(logd.next(), 3);
 }
@@ -109,7 +111,7 @@ fn one_that_is_killed_in_its_very_first_write_begins_anew() {
     drop(service.logd());
     service.says("one\n");
     service.half_a_write();
-    service.logd().turn(0).expect("taken");
+    service.logd().turn(0, &Redactor::default()).expect("taken");
     assert_eq!(service.log(), ["one"]);
 }
 
@@ -121,7 +123,7 @@ fn one_that_is_killed_between_moving_a_full_file_aside_and_writing_goes_on_in_th
     drop(service.logd());
     fs::rename(&path, path.with_extension("log.1")).expect("moved");
     service.says("one\n");
-    service.logd().turn(0).expect("taken");
+    service.logd().turn(0, &Redactor::default()).expect("taken");
     assert_eq!(service.log(), ["one"]);
     assert_eq!(fs::metadata(path.with_extension("log.1")).expect("there").len(), FULL);
 }
@@ -133,7 +135,7 @@ fn a_full_file_is_moved_aside() {
     fs::write(&path, vec![b'x'; usize::try_from(FULL).expect("small")]).expect("written");
     let mut logd = service.logd();
     service.says("one\n");
-    logd.turn(0).expect("taken");
+    logd.turn(0, &Redactor::default()).expect("taken");
     assert_eq!(service.log(), ["one"]);
     assert_eq!(fs::metadata(path.with_extension("log.1")).expect("there").len(), FULL);
 }
@@ -151,7 +153,7 @@ fn every_line_is_written_or_counted_however_often_logd_is_killed() {
             said += 1;
         }
         for _ in 0..2 {
-            told.extend(logd.turn(now).expect("taken").lines);
+            told.extend(logd.turn(now, &Redactor::default()).expect("taken").lines);
         }
         if said % 600 == 0 {
             let left = logd.rate;
@@ -177,9 +179,23 @@ fn a_disk_that_refuses_costs_lines_in_the_file_alone() {
     fs::create_dir(&path).expect("in the way");
     let mut logd = service.logd();
     service.says("one\n");
-    assert_eq!(texts(&logd.turn(0).expect("taken").lines), ["one"]);
+    assert_eq!(texts(&logd.turn(0, &Redactor::default()).expect("taken").lines), ["one"]);
     fs::remove_dir(&path).expect("out of the way");
     service.says("two\n");
-    logd.turn(0).expect("taken");
+    logd.turn(0, &Redactor::default()).expect("taken");
     assert_eq!(service.log(), ["two"]);
+}
+
+#[test]
+fn a_secret_is_hidden_in_the_file_in_memory_and_in_the_last_words() {
+    let service = Service::new();
+    let mut logd = service.logd();
+    let mut prints = Fingerprints::new([1; 32]);
+    assert!(prints.add(b"sk-canary-1"));
+    service.says("the key is sk-canary-1!\n");
+    let turn = logd.turn(0, &Redactor::new(&prints)).expect("taken");
+    assert_eq!(texts(&turn.lines), ["the key is [secret]!"]);
+    assert_eq!(service.log(), ["the key is [secret]!"]);
+    let words = service.journal.last_words(&service.reader, 0).expect("looked");
+    assert_eq!(words.as_deref(), Some("the key is [secret]!"));
 }

@@ -1,0 +1,253 @@
+//! `[secrets]` of `llmbasedos.toml`: found, taken out, and masked where they stood.
+//!
+//! The owner writes `openai = "sk-…"` on the card. init moves the value into its store and leaves `*` in its place, byte
+//! for byte, so that the file keeps its length and its place on the disk. A value of nothing but `*` was moved before.
+//! Whoever else reads the file reads a copy in which that has happened already ([`masked`]).
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::ops::Range;
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+use zeroize::{Zeroize, Zeroizing};
+
+use crate::document::{Place, Section, TomlValue};
+use crate::values::{InvalidValue, Name};
+
+/// What stands for a byte of a value that was taken out.
+const MASK: u8 = b'*';
+const TABLE: &str = "secrets";
+
+/// The value of a secret: never shown, and wiped out of memory when it is dropped.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SecretText(Zeroizing<String>);
+
+impl SecretText {
+    /// Takes over a value.
+    #[must_use]
+    pub fn new(text: String) -> Self {
+        Self(Zeroizing::new(text))
+    }
+
+    /// The value itself: not for messages.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for SecretText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SecretText(not shown)")
+    }
+}
+
+/// The secrets that stand in a text of `llmbasedos.toml`.
+#[derive(Debug, Default)]
+pub struct OwnersSecrets {
+    /// Those to be stored, by their names.
+    pub values: BTreeMap<Name, SecretText>,
+    /// What lies between the quotes of each of them: to be overwritten.
+    pub spans: Vec<Range<usize>>,
+}
+
+impl OwnersSecrets {
+    /// Finds those of a file in which all is well. What is wrong with it, [`crate::SystemConfig::parse`] says; a broken
+    /// file gives none, for what is a value in it and what is not is a guess.
+    #[must_use]
+    pub fn find(source: &str) -> Self {
+        let mut found = Self::default();
+        let (table, errors) = DeTable::parse_recoverable(source);
+        if !errors.is_empty() {
+            return found;
+        }
+        let secrets = table.into_inner().into_iter().find(|(key, _)| key.get_ref() == TABLE);
+        let Some(DeValue::Table(secrets)) = secrets.map(|(_, value)| value.into_inner()) else { return found };
+        for (key, value) in secrets {
+            let (name, span) = (key.get_ref().parse::<Name>(), value.span());
+            let DeValue::String(text) = value.into_inner() else { continue };
+            let text = SecretText::new(text.into_owned());
+            let is_moved = text.as_str().bytes().all(|byte| byte == MASK);
+            if let Ok(name) = name
+                && !is_moved
+            {
+                found.values.insert(name, text);
+                found.spans.push(inside(source, &span));
+            }
+        }
+        found
+    }
+
+    /// `source` with the values masked: what the file becomes.
+    #[must_use]
+    pub fn scrubbed(&self, source: &str) -> Zeroizing<Vec<u8>> {
+        let mut bytes = Zeroizing::new(source.as_bytes().to_vec());
+        self.spans.iter().for_each(|span| mask(&mut bytes, span));
+        bytes
+    }
+}
+
+/// What stands between the quotes of the string at `span`.
+fn inside(source: &str, span: &Range<usize>) -> Range<usize> {
+    let text = source.get(span.clone()).unwrap_or_default();
+    let quotes = if text.len() >= 6 && (text.starts_with("\"\"\"") || text.starts_with("'''")) { 3 } else { 1 };
+    (span.start + quotes).min(span.end)..span.end.saturating_sub(quotes).max(span.start)
+}
+
+fn mask(bytes: &mut [u8], span: &Range<usize>) {
+    bytes.get_mut(span.clone()).unwrap_or_default().fill(MASK);
+}
+
+/// `source` with the values of `[secrets]` masked, of whatever type they are. Where the text cannot be parsed all that
+/// may belong to the table is masked.
+pub(crate) fn masked(source: &str) -> Cow<'_, str> {
+    let (table, errors) = DeTable::parse_recoverable(source);
+    let secrets = table.get_ref().iter().find(|(key, _)| key.get_ref() == TABLE);
+    if secrets.is_none() && (errors.is_empty() || !source.contains(TABLE)) {
+        return Cow::Borrowed(source);
+    }
+    let mut bytes = source.as_bytes().to_vec();
+    if let Some((_, value)) = secrets {
+        mask_all(source, value, &mut bytes);
+    }
+    if !errors.is_empty() {
+        mask_lines(source, &mut bytes);
+    }
+    match String::from_utf8(bytes) {
+        Ok(text) => Cow::Owned(text),
+        // Whole values were replaced, so that this does not happen.
+        Err(error) => {
+            error.into_bytes().zeroize();
+            Cow::Borrowed("")
+        }
+    }
+}
+
+fn mask_all(source: &str, value: &Spanned<DeValue<'_>>, bytes: &mut [u8]) {
+    match value.get_ref() {
+        DeValue::String(_) => mask(bytes, &inside(source, &value.span())),
+        DeValue::Array(items) => items.iter().for_each(|item| mask_all(source, item, bytes)),
+        DeValue::Table(table) => table.iter().for_each(|(_, item)| mask_all(source, item, bytes)),
+        // A number or a date stays one: its fault is that it is not a string.
+        _ => {
+            let text = bytes.get_mut(value.span()).unwrap_or_default();
+            text.iter_mut().filter(|byte| byte.is_ascii_digit()).for_each(|byte| *byte = b'1');
+        }
+    }
+}
+
+/// Masks each line of a broken file from where the table may begin to where another certainly does.
+fn mask_lines(source: &str, bytes: &mut [u8]) {
+    const OTHERS: [&str; 5] = ["[arcs", "[gateway]", "[grants", "[listen]", "[network]"];
+    let (mut is_inside, mut at) = (false, 0);
+    for line in source.split_inclusive('\n') {
+        let text = line.trim();
+        let is_head = text.starts_with(&format!("[{TABLE}"));
+        if is_head {
+            is_inside = true;
+        } else if OTHERS.iter().any(|other| text.starts_with(other)) {
+            is_inside = false;
+        } else if is_inside || text.starts_with(TABLE) {
+            let begin = line.find('=').map_or(0, |equals| equals + 1);
+            let end = line.trim_end_matches(['\r', '\n']).len();
+            mask(bytes, &(at + begin.min(end)..at + end));
+        }
+        at += line.len();
+    }
+}
+
+/// Checks the table in a text that was masked.
+pub(crate) fn check(section: &Section<'_>) -> Option<()> {
+    for (name, _) in section.entries::<Masked>() {
+        if let Err(InvalidValue(message)) = name.parse::<Name>() {
+            section.report(&name, message);
+        }
+    }
+    Some(())
+}
+
+struct Masked;
+
+impl TomlValue for Masked {
+    fn read(value: &DeValue<'_>, place: &Place<'_>) -> Option<Self> {
+        let message = "must be a string that is not empty (it is not shown here)";
+        let is_sound = value.as_str().is_some_and(|text| !text.is_empty());
+        if !is_sound {
+            place.report(message);
+        }
+        is_sound.then_some(Self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::SystemConfig;
+
+    const SOURCE: &str = "[secrets]\nplain = \"sk-plain-1\"\nliteral = 'sk-literal\\n'\nescaped = \"sk-\\u00e9\\n-x\" # why\n\
+                          long = \"\"\"\nline one\nline \"two\" \"\"\"\nold = \"****\"\n[listen]\n";
+
+    #[test]
+    fn values_are_found_and_masked_where_they_stand() {
+        let found = OwnersSecrets::find(SOURCE);
+        let values: Vec<(&str, &str)> =
+            found.values.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
+        let expected = [
+            ("escaped", "sk-é\n-x"),
+            ("literal", "sk-literal\\n"),
+            ("long", "line one\nline \"two\" "),
+            ("plain", "sk-plain-1"),
+        ];
+        assert_eq!(values, expected);
+        let scrubbed = String::from_utf8(found.scrubbed(SOURCE).to_vec()).expect("text");
+        assert_eq!(scrubbed.len(), SOURCE.len());
+        assert!(!scrubbed.contains("sk-") && !scrubbed.contains("line"), "{scrubbed}");
+        assert!(scrubbed.contains("# why\n") && scrubbed.contains("old = \"****\"\n[listen]\n"), "{scrubbed}");
+        let again = OwnersSecrets::find(&scrubbed);
+        assert!(again.values.is_empty() && again.spans.is_empty(), "{again:?}");
+        assert!(SystemConfig::parse("c", &scrubbed).is_ok());
+        assert!(!format!("{found:?}").contains("sk-"));
+    }
+
+    #[test]
+    fn nothing_of_a_value_is_in_a_problem() {
+        for source in [
+            "[secrets]\nopenai = 12345678\n",
+            "[secrets]\nopenai = [\"canary\"]\n",
+            "[secrets]\nOpenAI = \"canary\"\n",
+            "[secrets]\nopenai = \"canary\n",
+            "[secrets]\nopenai = canary\n[lissten]\n",
+            "secrets = { openai = \"canary\" x }\n",
+            "secrets.openai = \"canary\" \"\n",
+            "[secrets]\nopenai = \"canary\"\n[listen]\ngateway = \"x\"\n",
+            "[secrets]\nopenai = \"\"\"\ncanary\n\"\"\"\"\"\"\"\n[listen]\n",
+            "[secrets.deep]\nopenai = \"canary\"\n",
+            "[secrets]\nopenai = \"\\q canary\"\n",
+        ] {
+            let problems = SystemConfig::parse("c", source).expect_err(source);
+            let shown = format!("{problems}\n{problems:?}\n{}\n{}", problems.picture(false), problems.by_key());
+            assert!(!shown.contains("canary") && !shown.contains("2345"), "{shown}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn a_value_is_found_whatever_it_is(value in "\\PC{1,40}", before in "[a-z]{0,4}") {
+            let quoted = toml::Value::String(value.clone()).to_string();
+            let source = format!("# {before}\n[secrets]\nname = {quoted}\n[listen]\n");
+            let found = OwnersSecrets::find(&source);
+            let is_moved = value.bytes().all(|byte| byte == MASK);
+            proptest::prop_assert_eq!(found.values.len(), usize::from(!is_moved));
+            if let Some(found) = found.values.values().next() {
+                proptest::prop_assert_eq!(found.as_str(), &value);
+            }
+            let scrubbed = found.scrubbed(&source);
+            proptest::prop_assert_eq!(scrubbed.len(), source.len());
+            let scrubbed = std::str::from_utf8(&scrubbed).expect("text");
+            proptest::prop_assert!(OwnersSecrets::find(scrubbed).values.is_empty());
+            proptest::prop_assert!(SystemConfig::parse("c", scrubbed).is_ok());
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! The cage of a service: what it sees, what it may do and what bounds it. A pure value, computed from the manifest and
+//! from what this kernel gives; `sys::cage` builds it.
+//!
+//! | layer | what it is made of |
+//! | --- | --- |
+//! | user | a user id made from the name, and id-mapped mounts: on the disk everything stays the owner's |
+//! | files | a mount namespace whose root holds nothing but [`Part`]s, read-only |
+//! | processes, network, names | namespaces: pid; net; uts, ipc, cgroup |
+//! | privileges | no capabilities, `no_new_privs`, no executable memory that was written |
+//! | seccomp | the [`Profile`] |
+//! | landlock, scope | [`Part`]s a second time; no signals and abstract sockets to the outside |
+//! | memory, pids, cpu | cgroup v2, entered at the birth of the process |
+//! | disk | a project quota on its folders |
+
+mod profile;
+mod tree;
+mod words;
+
+use std::path::PathBuf;
+
+use spec::{Capability, HostPort, Layer, Manifest, Network};
+
+pub(crate) use profile::{Check, Profile};
+pub(crate) use tree::{Content, Part, Sight};
+pub(crate) use words::describe;
+
+/// What is known of this kernel and of a service's program before its cage is planned.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Abilities {
+    /// The layers that this kernel does not give, each with why.
+    pub(crate) missing: Vec<(Layer, String)>,
+    /// Whether init has no privileges, so that a cage needs a user namespace.
+    pub(crate) is_unprivileged: bool,
+    /// Whether a cage without all of its layers is none: on the image.
+    pub(crate) is_strict: bool,
+}
+
+impl Abilities {
+    pub(crate) fn has(&self, layer: Layer) -> bool {
+        !self.missing.iter().any(|(missing, _)| *missing == layer)
+    }
+}
+
+/// A cage.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Cage {
+    /// The layers that are built.
+    pub(crate) layers: Vec<Layer>,
+    /// The layers that the manifest cannot do without and this kernel does not give.
+    pub(crate) lacking: Vec<Layer>,
+    /// Whether it lies in a user namespace.
+    pub(crate) in_user_namespace: bool,
+    /// The user and group id; used with [`Layer::User`] alone.
+    pub(crate) user: u32,
+    pub(crate) parts: Vec<Part>,
+    pub(crate) profile: Profile,
+    pub(crate) capabilities: Vec<Capability>,
+    pub(crate) network: Network,
+    pub(crate) egress: Vec<HostPort>,
+    pub(crate) serves: Option<u16>,
+    pub(crate) limits: Limits,
+}
+
+/// What bounds a service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Limits {
+    pub(crate) open_files: u32,
+    /// In bytes.
+    pub(crate) memory: u64,
+    pub(crate) processes: u32,
+    pub(crate) cpu_weight: u32,
+    /// In bytes.
+    pub(crate) disk: u64,
+    /// The bound on each file, in bytes: where no quota bounds all of them together, and not for who keeps the logs. Its
+    /// journals are in memory, and what has been written down is punched out of their beginning: their length only grows.
+    pub(crate) file: Option<u64>,
+    /// Added to how much the kernel would like to end it when memory runs out (proc_pid_oom_score_adj(5)).
+    pub(crate) oom_score: i16,
+}
+
+/// Enough for a thousand connections with their files.
+const OPEN_FILES: u32 = 2048;
+/// What everything else depends on is ended last.
+const ESSENTIAL: i16 = -900;
+const ORDINARY: i16 = 500;
+
+impl Cage {
+    /// The cage of the service with this manifest, whose folders and sockets are `parts`.
+    pub(crate) fn plan(manifest: &Manifest, parts: Vec<Part>, is_dynamic: bool, abilities: &Abilities) -> Self {
+        let cage = &manifest.cage;
+        let basics = tree::basics(cage.memory_max.0).into_iter();
+        let parts = basics.chain(tree::libraries().filter(|_| is_dynamic)).chain(parts).collect();
+        let is_host = cage.network == Network::Host;
+        let wanted = |layer: &Layer| match layer {
+            Layer::Network => !is_host,
+            // One that keeps the machine's network or clock is root there, with nothing but these privileges.
+            Layer::User => cage.capabilities.is_empty(),
+            _ => true,
+        };
+        let all = Layer::ALL.iter().map(|(layer, ..)| *layer).filter(wanted);
+        let (layers, missing): (Vec<Layer>, Vec<Layer>) = all.partition(|layer| abilities.has(*layer));
+        let is_essential = manifest.control || manifest.logs;
+        let is_bounded_by_file = !layers.contains(&Layer::Disk) && !manifest.logs;
+        Self {
+            in_user_namespace: abilities.is_unprivileged && layers.contains(&Layer::Files),
+            lacking: missing
+                .into_iter()
+                .filter(|layer| cage.requires.contains(layer) || (abilities.is_strict && *layer != Layer::Disk))
+                .collect(),
+            layers,
+            user: user_of(manifest.name.as_str()),
+            parts,
+            profile: Profile {
+                is_dynamic,
+                has_loopback: !cage.egress.is_empty() || cage.serves.is_some(),
+                has_host_network: is_host,
+                has_channel: is_essential,
+                sets_clock: cage.capabilities.contains(&Capability::SysTime),
+                extras: cage.allow.clone(),
+            },
+            capabilities: cage.capabilities.clone(),
+            network: cage.network,
+            egress: cage.egress.clone(),
+            serves: cage.serves,
+            limits: Limits {
+                open_files: OPEN_FILES,
+                memory: cage.memory_max.0,
+                processes: cage.pids_max,
+                cpu_weight: cage.cpu_weight,
+                disk: cage.disk_max.0,
+                file: Some(cage.disk_max.0).filter(|_| is_bounded_by_file),
+                oom_score: if is_essential { ESSENTIAL } else { ORDINARY },
+            },
+        }
+    }
+
+    pub(crate) fn has(&self, layer: Layer) -> bool {
+        self.layers.contains(&layer)
+    }
+}
+
+/// The user id of a service: the same on every machine and at every boot, with nothing to be kept anywhere. The range is
+/// one that no distribution gives to people or daemons; of two names that meet (one pair in half a billion) the catalogue
+/// refuses the second.
+pub(crate) fn user_of(name: &str) -> u32 {
+    const FIRST: u32 = 0x1000_0000;
+    const MASK: u32 = 0x1FFF_FFFF;
+    // FNV-1a, 32 bits (<http://www.isthe.com/chongo/tech/comp/fnv/>).
+    let hash = name.bytes().fold(0x811C_9DC5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+    FIRST + (hash & MASK)
+}
+
+/// A file of the machine that lies in a cage under another name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Source {
+    pub(crate) path: PathBuf,
+    /// Below a folder of ours, where others may write: no link is followed on the way, and it is the owner's on the disk.
+    pub(crate) is_ours: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_user_id_follows_from_the_name() {
+        assert_eq!(user_of("kv"), user_of("kv"));
+        let names = ["kv", "files", "sites", "awake", "llm_router", "seo_affiliate", "gateway", "logd", "netd"];
+        let ids: std::collections::BTreeSet<u32> = names.iter().map(|name| user_of(name)).collect();
+        assert_eq!(ids.len(), names.len());
+        assert!(ids.iter().all(|id| (0x1000_0000..0x3000_0000).contains(id)));
+    }
+}
