@@ -60,6 +60,9 @@ pub(crate) enum Newline {
 /// How much of the end of a message above the limit is kept, to look for its id: the dialect writes the id last.
 const TAIL: usize = 512;
 
+/// A message of so many times the limit is taken to have no end.
+const ENDLESS: usize = 8;
+
 /// Cuts what is read from one connection into messages.
 pub(crate) struct Decoder {
     buffer: BytesMut,
@@ -77,6 +80,8 @@ pub(crate) struct Decoder {
 struct Discarding {
     id: Option<Bytes>,
     tail: Vec<u8>,
+    /// How much of it came so far.
+    length: usize,
 }
 
 impl Decoder {
@@ -109,6 +114,11 @@ impl Decoder {
             self.discard(self.scanned);
         }
         None
+    }
+
+    /// Whether what comes is a message without an end, for which nobody need wait.
+    pub(crate) fn is_endless(&self) -> bool {
+        self.discarding.as_ref().is_some_and(|message| message.length > self.limit.saturating_mul(ENDLESS))
     }
 
     /// What is left when the connection ends: a last message without a terminator.
@@ -183,6 +193,7 @@ impl Decoder {
         let discarding = self.discarding.get_or_insert_with(|| Discarding {
             id: stray::id(&self.buffer).map(Bytes::copy_from_slice),
             tail: Vec::new(),
+            length: 0,
         });
         discarding.keep_tail(&self.buffer.split_to(length));
         self.scanned = 0;
@@ -192,6 +203,7 @@ impl Decoder {
 
 impl Discarding {
     fn keep_tail(&mut self, bytes: &[u8]) {
+        self.length = self.length.saturating_add(bytes.len());
         self.tail.extend_from_slice(bytes.get(bytes.len().saturating_sub(TAIL)..).unwrap_or_default());
         self.tail.drain(..self.tail.len().saturating_sub(TAIL));
     }
@@ -272,6 +284,15 @@ mod tests {
                 assert!(decoder.buffer.len() < 1000);
             }
         }
+    }
+
+    #[test]
+    fn a_message_that_does_not_end_is_told_from_a_long_one() {
+        let mut decoder = Decoder::new(Newline::Always, 1000);
+        assert!(pieces(&mut decoder, &[b'x'; 8000]).is_empty() && !decoder.is_endless());
+        assert!(pieces(&mut decoder, b"xxx").is_empty() && decoder.is_endless());
+        assert_eq!(pieces(&mut decoder, b"\n{}\n").len(), 2, "once it has ended, the next is read");
+        assert!(!decoder.is_endless());
     }
 
     #[test]

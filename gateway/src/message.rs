@@ -18,7 +18,7 @@ pub(crate) const ARC_LIMIT: usize = 16 << 20;
 
 /// How deep arrays and objects may nest in a message from outside. Arcs read with serde_json, whose bound is 128, and
 /// the gateway wraps what it passes on; a message that an Arc cannot read would never be answered.
-const DEPTH: usize = 100;
+pub(crate) const DEPTH: usize = 100;
 
 /// Why a request is not answered with a result: what the caller is told.
 #[derive(Debug, Clone)]
@@ -142,7 +142,7 @@ fn read_envelope(frame: &Bytes, envelope: &Envelope<'_>) -> Result<Option<Reques
 }
 
 /// Whether arrays and objects nest deeper than `limit` in `json`.
-fn is_deeper_than(json: &[u8], limit: usize) -> bool {
+pub(crate) fn is_deeper_than(json: &[u8], limit: usize) -> bool {
     if json.iter().filter(|byte| matches!(byte, b'[' | b'{')).count() <= limit {
         return false;
     }

@@ -197,6 +197,10 @@ impl Connection {
                     while let Some(piece) = decoder.next() {
                         self.take(piece)?;
                     }
+                    if decoder.is_endless() {
+                        tracing::warn!(arc = %self.arc, "sends a message without an end: the connection is closed");
+                        self.end(&format!("{} sent an answer without an end, and its connection was closed", self.arc));
+                    }
                 }
                 writable = self.stream.writable(), if has_backlog => {
                     writable?;

@@ -5,7 +5,7 @@ use serde_json::value::RawValue;
 use spec::caller::{DRAINING, code};
 use tokio_util::bytes::Bytes;
 
-use crate::message::{Fault, part, present};
+use crate::message::{DEPTH, Fault, is_deeper_than, part, present};
 
 /// What an Arc answers: the result as JSON, or its error.
 pub(crate) type Answer = Result<Bytes, Fault>;
@@ -80,6 +80,11 @@ fn progress(params: Option<&RawValue>) -> Received<'_> {
 impl Message<'_> {
     fn answer(&self, frame: &Bytes) -> Answer {
         match (self.result, &self.error) {
+            (Some(_), None) if is_deeper_than(frame, DEPTH) => {
+                let message =
+                    format!("the Arc answered with what nests deeper than {DEPTH} levels, the most that is passed on");
+                Err(Fault::new(code::INTERNAL, message))
+            }
             (Some(result), None) => Ok(part(frame, result)),
             (_, Some(error)) => {
                 let data = error.data.map(ToOwned::to_owned);
@@ -94,8 +99,8 @@ impl Message<'_> {
 mod tests {
     use super::*;
 
-    fn told(text: &'static str) -> String {
-        let frame = Bytes::from_static(text.as_bytes());
+    fn told(text: &str) -> String {
+        let frame = Bytes::copy_from_slice(text.as_bytes());
         match read(&frame) {
             Ok(Received::Answer { id, answer: Ok(result) }) => format!("{id}: {}", String::from_utf8_lossy(&result)),
             Ok(Received::Answer { id, answer: Err(fault) }) => format!("{id}: {} {}", fault.code, fault.message),
@@ -125,5 +130,13 @@ mod tests {
         for (text, expected) in table {
             assert_eq!(told(text), expected, "{text}");
         }
+    }
+
+    #[test]
+    fn what_no_caller_could_read_is_not_passed_on() {
+        let nested = |depth: usize| format!("{{\"id\":7,\"result\":{}{}}}", "[".repeat(depth), "]".repeat(depth));
+        assert!(told(&nested(DEPTH - 1)).starts_with("7: [["));
+        assert!(told(&nested(DEPTH)).contains("nests deeper than 100 levels"));
+        assert!(told(&nested(1_000_000)).contains("nests deeper than 100 levels"));
     }
 }

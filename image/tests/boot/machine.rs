@@ -1,7 +1,7 @@
 //! Machines of the tests: a disk of their own made from the image that was built, and QEMU that boots it.
 //!
-//! Nobody can log in to a machine, so what a test does inside of one it does through a [`Hand`]: a service of its own
-//! (`saboteur.rs`) on the second serial line.
+//! Nobody can log in to a machine, so what a test does inside of one it does through a [`Hand`]: a process outside of every
+//! cage (`saboteur.rs`) on the second serial line.
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
@@ -79,6 +79,9 @@ pub(crate) struct Machine {
     architecture: Architecture,
     folder: TempDir,
     port: u16,
+    /// Where its sites are reached, if it serves them to others than itself.
+    pub(crate) sites: u16,
+    has_hand: bool,
 }
 
 impl Machine {
@@ -90,7 +93,7 @@ impl Machine {
     /// The same of another kind.
     pub(crate) fn of(architecture: Architecture) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let machine = Self { architecture, folder, port: free_port() };
+        let machine = Self { architecture, folder, port: free_port(), sites: free_port(), has_hand: false };
         let image = architecture.built("disk.img").display().to_string();
         let disk = machine.disk().display().to_string();
         tool("cp", &["--sparse=always", "--reflink=auto", &image, &disk]);
@@ -174,19 +177,33 @@ impl Machine {
         self.put(manifest.as_bytes(), &format!("/arcs.d/{name}.toml"), "644");
     }
 
-    /// Gives it the program of a [`Hand`], and the service that runs it.
-    pub(crate) fn with_hand(self) -> Self {
-        let (source, program) =
-            (repository().join("image/tests/boot/saboteur.rs"), self.folder.path().join("saboteur"));
+    /// Gives it a [`Hand`]: in its initramfs, before everything else; and on its data, for services that misbehave.
+    pub(crate) fn with_hand(mut self) -> Self {
+        let source = repository().join("image/tests/boot/saboteur.rs");
+        let program = self.folder.path().join("saboteur");
         let rustc = std::env::var("RUSTC").unwrap_or_else(|_| "rustc".to_owned());
         let (source, output) = (source.display().to_string(), program.display().to_string());
         let form = ["--edition", "2024", "-O", "-C", "strip=symbols", "-C", "target-feature=+crt-static"];
         tool(&rustc, &[&form[..], &["-o", &output, &source]].concat());
-        self.put(&fs::read(program).expect("compiled"), "/saboteur", "755");
-        self.service("saboteur", r#"["/data/saboteur", "serve"]"#);
+        let content = fs::read(program).expect("compiled");
+        let mut initramfs = fs::read(self.architecture.built("initramfs.cpio.zst")).expect("an image was built");
+        // The kernel unpacks one archive after the other; each begins at a multiple of four bytes.
+        initramfs.resize(initramfs.len().next_multiple_of(4), 0);
+        let size = u32::try_from(content.len()).expect("small");
+        let entry = cpio::newc::Builder::new("hand").mode(0o755).set_mode_file_type(cpio::newc::ModeFileType::Regular);
+        let mut writer = entry.write(&mut initramfs, size);
+        writer.write_all(&content).and_then(|()| writer.finish().map(drop)).expect("written");
+        cpio::newc::trailer(&mut initramfs).expect("written");
+        fs::write(self.initramfs_with_hand(), initramfs).expect("written");
+        self.put(&content, "/saboteur", "755");
         // What debugfs writes is in no quota yet.
         self.check_data("-fy");
+        self.has_hand = true;
         self
+    }
+
+    fn initramfs_with_hand(&self) -> PathBuf {
+        self.folder.path().join("initramfs")
     }
 
     /// What e2fsck(8) says of the data partition, and how it ended, with these options; offline.
@@ -208,8 +225,13 @@ impl Machine {
         let line = fs::read_to_string(built("command-line")).expect("an image was built");
         let (mut qemu, serial) = self.qemu(drive);
         // A restart ends it, so that a test sees that.
-        qemu.args(["-no-reboot", "-append", &format!("console={serial} no_timer_check {} {append}", line.trim())]);
-        qemu.arg("-kernel").arg(built("vmlinux")).arg("-initrd").arg(built("initramfs.cpio.zst"));
+        let (first, initramfs) = match self.has_hand {
+            true => ("rdinit=/hand", self.initramfs_with_hand()),
+            false => ("", built("initramfs.cpio.zst")),
+        };
+        let line = format!("console={serial} no_timer_check {first} {} {append}", line.trim());
+        qemu.args(["-no-reboot", "-append", &line]);
+        qemu.arg("-kernel").arg(built("vmlinux")).arg("-initrd").arg(initramfs);
         self.start(qemu.args(options))
     }
 
@@ -238,7 +260,8 @@ impl Machine {
         }
         qemu.args(["-drive", &format!("if=none,id=disk,{drive}")]);
         qemu.args(["-device", "virtio-blk-pci,drive=disk,bootindex=1"]);
-        qemu.args(["-netdev", &format!("user,id=net,hostfwd=tcp:127.0.0.1:{}-:80", self.port)]);
+        let forward = |from: u16, to: u16| format!("hostfwd=tcp:127.0.0.1:{from}-:{to}");
+        qemu.args(["-netdev", &format!("user,id=net,{},{}", forward(self.port, 80), forward(self.sites, 8001))]);
         qemu.args(["-device", "virtio-net-pci,netdev=net,romfile="]);
         qemu.args(["-device", "virtio-rng-pci", "-device", "i6300esb"]);
         (qemu, serial)
@@ -400,10 +423,9 @@ impl Guest<'_> {
         until(&format!("{name} is as expected"), || Some(self.service(name)).filter(|service| is(service)))
     }
 
-    /// Reaches into it, once the service for that is there.
+    /// Reaches into it.
     #[track_caller]
     pub(crate) fn hand(&self) -> Hand {
-        self.service_comes_to("saboteur", |service| service["state"] == "running");
         until("the hand answers", || {
             let stream = UnixStream::connect(self.machine.hand()).expect("QEMU listens");
             stream.set_read_timeout(Some(Duration::from_secs(5))).expect("set");

@@ -9,6 +9,7 @@ mod data;
 mod faults;
 mod figures;
 mod first_boot;
+mod hostile;
 mod kills;
 mod machine;
 #[path = "../it/model.rs"]

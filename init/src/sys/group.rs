@@ -21,6 +21,9 @@ use nix::unistd::Pid;
 const BURIAL_TRIES: usize = 100;
 const BURIAL_PAUSE: Duration = Duration::from_millis(5);
 
+/// The last of its memory, in bytes, which a service gets slowly.
+const SLOWED: u64 = 512 << 10;
+
 /// Where the groups of this init lie.
 pub(crate) struct Groups {
     folder: Option<PathBuf>,
@@ -110,8 +113,9 @@ impl Group {
     /// Sets the bounds of those controllers that are there (Linux, `Documentation/admin-guide/cgroup-v2.rst`).
     pub(crate) fn bound(&self, bounds: &Bounds) -> io::Result<()> {
         let Some(leaf) = &self.leaf else { return Ok(()) };
-        // What goes above seven eighths is slowed down, so that the governor can act before the kernel ends it.
-        let high = bounds.memory - bounds.memory / 8;
+        // What goes above it is slowed down to next to nothing, and its pages are taken back before it is ended. So the way
+        // from there to its end is short: who wants ever more is ended after seconds, not held for minutes.
+        let high = bounds.memory.saturating_sub(SLOWED);
         let values = [
             ("memory.max", bounds.memory.to_string()),
             ("memory.high", high.to_string()),
