@@ -1,35 +1,29 @@
 //! One Arc as the gateway sees it: its manifest, how its service is doing, its tools, and the connection to it.
 
+mod ask;
 mod connection;
+mod introduction;
+mod link;
 mod received;
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use spec::caller::{Caller, code};
-use spec::control::{ServiceInfo, ServiceState};
+use spec::control::ServiceInfo;
 use spec::{Manifest, Transport};
-use tokio::net::UnixStream;
-use tokio::sync::{OnceCell, watch};
+use tokio::sync::watch;
 
-use connection::Connection;
+use ask::Ask;
+use link::{Link, Speech, in_words};
 pub(crate) use received::Answer;
 
 use crate::catalogue::Catalogue;
 use crate::message::Fault;
 use crate::notice::Progress;
-
-/// What the gateway says of itself in `_meta` of each request; see "The protocol inside" in ARCHITECTURE.md.
-const META: &str = concat!(
-    r#""io.modelcontextprotocol/protocolVersion":"2026-07-28","#,
-    r#""io.modelcontextprotocol/clientInfo":{"name":"llmbasedos-gateway","version":""#,
-    env!("CARGO_PKG_VERSION"),
-    r#""},"io.modelcontextprotocol/clientCapabilities":{}"#
-);
 
 /// How long a list of all tools waits for one Arc, which may have to be started for it: seconds on a small machine.
 pub(crate) const WAIT_FOR_LIST: Duration = Duration::from_secs(15);
@@ -49,37 +43,15 @@ pub(crate) struct ArcClient {
     link: Arc<Link>,
 }
 
-/// What outlives a new manifest: the way to the Arc.
-struct Link {
-    name: spec::Name,
-    socket: PathBuf,
-    state: Mutex<State>,
-    /// Counts the changes of all Arcs' tools.
-    changes: watch::Sender<u64>,
-}
-
-#[derive(Default)]
-struct State {
-    connection: Option<Arc<Connection>>,
-    service: Option<ServiceInfo>,
-    /// The list that is to be used. A new cell when the Arc may have other tools now.
-    catalogue: Arc<OnceCell<Arc<Catalogue>>>,
-    /// The last list that was seen, for hints.
-    last_catalogue: Option<Arc<Catalogue>>,
-}
-
 impl ArcClient {
     pub(crate) fn new(manifest: Manifest, socket: PathBuf, changes: watch::Sender<u64>) -> Self {
-        if manifest.transport == Transport::Stdio {
-            tracing::warn!(arc = %manifest.name, "its standard input and output are not spoken to yet: it has no tools");
-        }
-        let link = Link { name: manifest.name.clone(), socket, state: Mutex::default(), changes };
+        let link = Link::new(manifest.name.clone(), socket, Speech::of(&manifest), changes);
         Self { manifest, link: Arc::new(link) }
     }
 
     /// This Arc after its manifest was read anew: the connection stays where the socket did.
     pub(crate) fn renewed(&self, manifest: Manifest, socket: PathBuf) -> Self {
-        if socket != self.link.socket {
+        if socket != self.link.socket || Speech::of(&manifest) != self.link.speech {
             self.retire();
             return Self::new(manifest, socket, self.link.changes.clone());
         }
@@ -93,28 +65,17 @@ impl ArcClient {
 
     /// Whether it can have tools at all.
     pub(crate) fn has_tools(&self) -> bool {
-        self.manifest.transport == Transport::Socket
+        self.manifest.transport != Transport::None
     }
 
     /// Takes note of how the service is doing. What waits for a service that will not come is answered.
     pub(crate) fn set_service(&self, service: ServiceInfo) {
-        let (refusal, connection) = {
-            let mut state = self.link.lock();
-            let refusal = refusal(&service);
-            state.service = Some(service);
-            (refusal, state.connection.clone())
-        };
-        if let (Some(refusal), Some(connection)) = (refusal, connection) {
-            connection.end(&refusal);
-        }
+        self.link.set_service(service);
     }
 
     /// Ends the connection: the Arc is gone.
     pub(crate) fn retire(&self) {
-        let connection = self.link.lock().connection.take();
-        if let Some(connection) = connection {
-            connection.end(&format!("{} was removed while it was working on this call", self.manifest.name));
-        }
+        self.link.retire(&format!("{} was removed while it was working on this call", self.manifest.name));
     }
 
     /// The tools, asked from the Arc where they are not known, which starts it where it does not run.
@@ -122,13 +83,13 @@ impl ArcClient {
         if !self.has_tools() {
             return Ok(Arc::default());
         }
-        let cell = Arc::clone(&self.link.lock().catalogue);
+        let cell = self.link.catalogue();
         cell.get_or_try_init(|| self.list()).await.cloned()
     }
 
     /// The tools as far as they are known without asking.
     pub(crate) fn known_catalogue(&self) -> Option<Arc<Catalogue>> {
-        self.link.lock().last_catalogue.clone()
+        self.link.last_catalogue()
     }
 
     /// Calls a tool by its short name.
@@ -163,7 +124,7 @@ impl ArcClient {
         if self.link.is_connected() || !self.has_tools() {
             return Ok(None);
         }
-        self.link.lock().catalogue = Arc::default();
+        self.link.forget_tools();
         let catalogue = self.catalogue().await?;
         Ok(catalogue.position(tool).map(|position| (catalogue, position)))
     }
@@ -202,115 +163,7 @@ impl ArcClient {
         }
         let catalogue = Catalogue::new(self.manifest.namespace.as_str(), entries);
         let catalogue = Arc::new(catalogue.map_err(|error| unusable(error.to_string()))?);
-        self.link.lock().last_catalogue = Some(Arc::clone(&catalogue));
+        self.link.remember(&catalogue);
         Ok(catalogue)
     }
-}
-
-impl Link {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn expect_other_tools(&self) {
-        self.lock().catalogue = Arc::default();
-        self.changes.send_modify(|count| *count += 1);
-    }
-
-    fn is_connected(&self) -> bool {
-        self.lock().connection.as_ref().is_some_and(|connection| connection.is_open())
-    }
-
-    /// Sends a request and waits for its answer, `None` when it does not come in time.
-    async fn request(
-        self: &Arc<Self>,
-        ask: &Ask<'_>,
-        mut progress: Option<Progress>,
-        timeout: Duration,
-    ) -> Result<Option<Answer>, Fault> {
-        // A connection may turn out to be at its end just now, which a new one is not.
-        for _ in 0..2 {
-            let connection = self.connection()?;
-            if let Some(in_flight) = connection.request(&mut progress, timeout, |id, token| ask.line(id, token)).await {
-                return Ok(in_flight.answer().await);
-            }
-        }
-        Err(Fault::new(
-            code::INTERNAL,
-            format!("{} ends as soon as it is started: luca-run system.logs '[\"{0}\"]' says why", self.name),
-        ))
-    }
-
-    /// The connection, made anew where there is none.
-    fn connection(self: &Arc<Self>) -> Result<Arc<Connection>, Fault> {
-        let mut state = self.lock();
-        if let Some(refusal) = state.service.as_ref().and_then(refusal) {
-            return Err(Fault::new(code::INTERNAL, refusal));
-        }
-        if let Some(connection) = state.connection.as_ref().filter(|connection| connection.is_open()) {
-            return Ok(Arc::clone(connection));
-        }
-        let stream = self.connect().map_err(|error| {
-            tracing::warn!(arc = %self.name, socket = %self.socket.display(), %error, "cannot connect");
-            Fault::new(code::INTERNAL, format!("{} cannot be reached ({error}): try again", self.name))
-        })?;
-        // An Arc that was started anew may have other tools.
-        if state.connection.is_some() {
-            state.catalogue = Arc::default();
-        }
-        let link = Arc::downgrade(self);
-        let on_tools_changed = move || {
-            if let Some(link) = link.upgrade() {
-                link.expect_other_tools();
-            }
-        };
-        let connection = Connection::start(self.name.clone(), stream, on_tools_changed);
-        Ok(Arc::clone(state.connection.insert(connection)))
-    }
-
-    /// Connects without waiting: init listens, so the kernel takes the connection at once.
-    fn connect(&self) -> std::io::Result<UnixStream> {
-        let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
-        let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
-        rustix::net::connect(&socket, &SocketAddrUnix::new(&self.socket)?)?;
-        UnixStream::from_std(socket.into())
-    }
-}
-
-/// A request to an Arc.
-struct Ask<'a> {
-    method: &'a str,
-    /// The members of its params beside `_meta`, each with a comma after it.
-    members: &'a [u8],
-    /// Members of `_meta` beside those of every request, each with a comma before it.
-    meta: &'a [u8],
-}
-
-impl Ask<'_> {
-    /// The message. The id serves as the token of progress too.
-    fn line(&self, id: u64, with_progress: bool) -> Vec<u8> {
-        let head = format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"method\":\"{}\",\"params\":{{", self.method);
-        let token = if with_progress { format!(",\"progressToken\":{id}") } else { String::new() };
-        let parts: [&[u8]; 7] =
-            [head.as_bytes(), self.members, br#""_meta":{"#, META.as_bytes(), self.meta, token.as_bytes(), b"}}}\n"];
-        parts.concat()
-    }
-}
-
-/// Why a call to the service need not wait: nobody but a person will start it.
-fn refusal(service: &ServiceInfo) -> Option<String> {
-    let name = &service.name;
-    let reason = service.reason.as_deref();
-    match service.state {
-        ServiceState::Failed => Some(format!(
-            "{name} has failed: {}. Its log: luca-run system.logs '[\"{name}\"]'. To start it: luca-run system.start '[\"{name}\"]'",
-            reason.unwrap_or("init does not say why")
-        )),
-        ServiceState::Stopped => Some(format!("{name} is stopped. To start it: luca-run system.start '[\"{name}\"]'")),
-        _ => None,
-    }
-}
-
-fn in_words(span: Duration) -> String {
-    if span.subsec_millis() == 0 { format!("{} s", span.as_secs()) } else { format!("{} ms", span.as_millis()) }
 }

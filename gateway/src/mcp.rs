@@ -12,10 +12,10 @@ use crate::message::Fault;
 use crate::outcome::Outcome;
 
 /// The revision without `initialize`, whose version is in each request.
-const STATELESS: &str = "2026-07-28";
+pub(crate) const STATELESS: &str = "2026-07-28";
 
 /// The revisions that `initialize` agrees on, newest first.
-const WITH_INITIALIZE: [&str; 4] = ["2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05"];
+pub(crate) const WITH_INITIALIZE: [&str; 4] = ["2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05"];
 
 /// `UnsupportedProtocolVersion` of 2026-07-28.
 const UNSUPPORTED_VERSION: i32 = -32022;

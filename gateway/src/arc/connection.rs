@@ -43,9 +43,24 @@ pub(crate) struct Connection {
     room: Notify,
     /// The Arc says that its tools are others now.
     on_tools_changed: Box<dyn Fn() + Send + Sync>,
+    peer: Peer,
 }
 
-#[derive(Default)]
+/// Who is at the other end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Peer {
+    /// An Arc that knows the protocol inside, on a socket of its own.
+    Ours,
+    /// A server on its standard input and output, which may write there what is no message. It does not know how to end
+    /// when nobody needs it: the gateway ends the connection when there was nothing to do for `idle`.
+    Foreign { idle: Option<Duration> },
+}
+
+/// So many lines that are no messages are passed over on one connection.
+const NOISE: u32 = 1000;
+/// So many of them are said.
+const NOISE_SAID: u32 = 3;
+
 struct State {
     pending: HashMap<u64, Pending>,
     backlog: BytesMut,
@@ -53,8 +68,19 @@ struct State {
     alarm: Option<Instant>,
     /// Takes no further requests; ends once all are answered.
     draining: bool,
-    /// Why it ended, once it has.
-    ended: Option<String>,
+    /// Who ended it, once somebody has.
+    ended: Option<Ended>,
+    /// How many lines were no messages.
+    noise: u32,
+    /// When it was last asked for something or answered.
+    used: Instant,
+}
+
+/// Who ended a connection.
+enum Ended {
+    Peer,
+    /// The gateway, with why.
+    Us(String),
 }
 
 struct Pending {
@@ -76,6 +102,7 @@ impl Connection {
     pub(crate) fn start(
         arc: spec::Name,
         stream: UnixStream,
+        peer: Peer,
         on_tools_changed: impl Fn() + Send + Sync + 'static,
     ) -> Arc<Self> {
         let (read, stream) = stream.into_split();
@@ -83,10 +110,19 @@ impl Connection {
             arc,
             stream,
             next_id: AtomicU64::new(1),
-            state: Mutex::default(),
+            state: Mutex::new(State {
+                pending: HashMap::new(),
+                backlog: BytesMut::new(),
+                alarm: None,
+                draining: false,
+                ended: None,
+                noise: 0,
+                used: Instant::now(),
+            }),
             wake: Notify::new(),
             room: Notify::new(),
             on_tools_changed: Box::new(on_tools_changed),
+            peer,
         });
         tokio::spawn(Arc::clone(&connection).serve(read));
         connection
@@ -116,6 +152,7 @@ impl Connection {
             return None;
         }
         if has_room {
+            state.used = Instant::now();
             state.pending.insert(id, Pending { answer: sender, progress: progress.take(), deadline });
             if state.alarm.is_none_or(|alarm| deadline < alarm) {
                 state.alarm = Some(deadline);
@@ -129,9 +166,21 @@ impl Connection {
         Some(InFlight { connection: Arc::clone(self), id, answer, is_over: false })
     }
 
+    /// Why the gateway ended it, if it has.
+    pub(crate) fn why_ended(&self) -> Option<String> {
+        let state = self.lock();
+        let Some(Ended::Us(why)) = &state.ended else { return None };
+        Some(why.clone())
+    }
+
+    /// Sends a line to which no answer is expected.
+    pub(crate) fn tell(&self, line: &[u8]) {
+        self.write(&mut self.lock(), line);
+    }
+
     /// Ends the connection; what is in flight is answered with `reason`.
     pub(crate) fn end(&self, reason: &str) {
-        self.lock().ended.get_or_insert_with(|| reason.to_owned());
+        self.lock().ended.get_or_insert_with(|| Ended::Us(reason.to_owned()));
         self.wake.notify_one();
     }
 
@@ -163,9 +212,12 @@ impl Connection {
             tracing::debug!(arc = %self.arc, %error, "the connection broke");
         }
         let mut state = self.lock();
-        let ended =
-            || format!("{} ended while it was working on this call; it is being started again: try again", self.arc);
-        let reason = state.ended.get_or_insert_with(ended).clone();
+        let reason = match state.ended.get_or_insert(Ended::Peer) {
+            Ended::Us(why) => why.clone(),
+            Ended::Peer => {
+                format!("{} ended while it was working on this call; it is being started again: try again", self.arc)
+            }
+        };
         let pending = mem::take(&mut state.pending);
         state.backlog.clear();
         drop(state);
@@ -217,7 +269,14 @@ impl Connection {
     fn what_to_do(&self) -> Option<(bool, Option<Instant>)> {
         let state = self.lock();
         let is_done = state.draining && state.pending.is_empty() && state.backlog.is_empty();
-        (state.ended.is_none() && !is_done).then(|| (!state.backlog.is_empty(), state.alarm))
+        let alarm = state.alarm.into_iter().chain(self.idle_end(&state)).min();
+        (state.ended.is_none() && !is_done).then(|| (!state.backlog.is_empty(), alarm))
+    }
+
+    /// When nothing was to be done for long enough; `None` while something is.
+    fn idle_end(&self, state: &State) -> Option<Instant> {
+        let Peer::Foreign { idle: Some(idle) } = self.peer else { return None };
+        state.pending.is_empty().then(|| state.used + idle)
     }
 
     fn write_backlog(&self) -> io::Result<()> {
@@ -235,10 +294,13 @@ impl Connection {
         Ok(())
     }
 
-    /// Ends the requests whose time is up, and sets the alarm for the next.
+    /// Ends the requests whose time is up, and sets the alarm for the next; ends the connection where it was idle.
     fn end_late_requests(&self) {
         let now = Instant::now();
         let mut state = self.lock();
+        if self.idle_end(&state).is_some_and(|end| end <= now) {
+            state.draining = true;
+        }
         let late: Vec<u64> =
             state.pending.iter().filter(|(_, pending)| pending.deadline <= now).map(|(id, _)| *id).collect();
         for id in late {
@@ -274,9 +336,14 @@ impl Connection {
         match received::read(&text) {
             Ok(Received::Answer { id, answer }) => self.answer(id, answer),
             Ok(Received::Request { id, method }) => {
-                let method: String = method.chars().take(100).collect();
-                let fault = Fault::new(code::METHOD_NOT_FOUND, format!("the gateway does not offer {method} to Arcs"));
-                let mut line = message::error(Some(id.get().as_bytes()), &fault);
+                let id = id.get().as_bytes();
+                let mut line = if method == "ping" {
+                    message::result(id, b"{}")
+                } else {
+                    let method: String = method.chars().take(100).collect();
+                    let words = format!("the gateway does not offer {method} to Arcs");
+                    message::error(Some(id), &Fault::new(code::METHOD_NOT_FOUND, words))
+                };
                 line.push(b'\n');
                 let mut state = self.lock();
                 self.write(&mut state, &line);
@@ -292,6 +359,7 @@ impl Connection {
             Ok(Received::ToolsChanged) => (self.on_tools_changed)(),
             Ok(Received::Draining) => self.lock().draining = true,
             Ok(Received::Other) => {}
+            Err(_) if self.peer != Peer::Ours => return self.pass_over(&text),
             Err(error) => {
                 tracing::warn!(arc = %self.arc, %error, "sent what is no JSON-RPC message: the connection is closed");
                 return Err(error.into());
@@ -300,8 +368,31 @@ impl Connection {
         Ok(())
     }
 
+    /// Passes over a line that is no message: a greeting, or a log that belongs on standard error.
+    fn pass_over(&self, line: &[u8]) -> io::Result<()> {
+        let mut state = self.lock();
+        state.noise += 1;
+        if state.noise <= NOISE_SAID {
+            let line: String = String::from_utf8_lossy(line).trim_end().chars().take(200).collect();
+            tracing::warn!(arc = %self.arc, line, "wrote what is no MCP message to its standard output: passed over");
+        }
+        if state.noise <= NOISE {
+            return Ok(());
+        }
+        let words = format!(
+            "{} wrote {NOISE} lines to its standard output that are no MCP messages: it must write its log to standard error",
+            self.arc
+        );
+        tracing::warn!(arc = %self.arc, "{words}");
+        state.ended.get_or_insert_with(|| Ended::Us(words.clone()));
+        Err(io::Error::other(words))
+    }
+
     fn answer(&self, id: u64, answer: Answer) {
-        let pending = self.lock().pending.remove(&id);
+        let mut state = self.lock();
+        state.used = Instant::now();
+        let pending = state.pending.remove(&id);
+        drop(state);
         if let Some(pending) = pending {
             let _ = pending.answer.send(Some(answer));
         }

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use tokio::io::AsyncWriteExt;
 use tokio::net::unix::OwnedWriteHalf;
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinHandle;
 
 use crate::client::Client;
@@ -69,7 +69,7 @@ pub(crate) struct FakeArc {
     /// A permit for each connection that the gateway closed.
     closed: Arc<Semaphore>,
     /// How often a connection came in.
-    connected: Arc<Mutex<usize>>,
+    connected: Arc<watch::Sender<usize>>,
 }
 
 /// A tool with string parameters.
@@ -85,27 +85,68 @@ pub(crate) fn tool(name: &str, parameters: &[&str]) -> Value {
 impl FakeArc {
     /// An Arc called `name`; `more` is added to its manifest.
     pub(crate) fn new(name: &str, more: &str, tools: Value) -> Self {
+        let (sender, received) = mpsc::unbounded_channel();
+        let tools = Arc::new(Mutex::new(tools));
+        let closed = Arc::new(Semaphore::new(0));
+        let serve = {
+            let (tools, closed) = (Arc::clone(&tools), Arc::clone(&closed));
+            move |_, stream| serve(stream, Arc::clone(&tools), sender.clone(), Arc::clone(&closed))
+        };
+        let mut arc = Self::listening(name, more, serve);
+        (arc.tools, arc.received, arc.closed) = (tools, Mutex::new(received), closed);
+        arc
+    }
+
+    /// An MCP server that is not ours, in the place of a process whose standard input and output the connection is. How
+    /// it takes a message, on which connection (from 1 on), `react` says.
+    pub(crate) fn foreign(
+        name: &str,
+        more: &str,
+        react: impl Fn(usize, &Value) -> Reaction + Send + Sync + 'static,
+    ) -> Self {
+        let react = Arc::new(react);
+        let closed = Arc::new(Semaphore::new(0));
+        let serve = {
+            let closed = Arc::clone(&closed);
+            move |number, stream| serve_foreign(stream, number, Arc::clone(&react), Arc::clone(&closed))
+        };
+        let mut arc = Self::listening(name, &format!("transport = \"stdio\"\n{more}"), serve);
+        arc.closed = closed;
+        arc
+    }
+
+    /// An Arc of which each connection, numbered from 1 on, is served by `serve`.
+    fn listening<F>(name: &str, more: &str, serve: impl Fn(usize, UnixStream) -> F + Send + 'static) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
         let folder = tempfile::tempdir().expect("a folder");
         let kept = StdListener::bind(folder.path().join("mcp.sock")).expect("a socket");
         kept.set_nonblocking(true).expect("a socket");
         let listener = UnixListener::from_std(kept.try_clone().expect("a descriptor")).expect("a socket");
-        let (sender, received) = mpsc::unbounded_channel();
-        let tools = Arc::new(Mutex::new(tools));
-        let (connections, connected) = (Arc::new(Mutex::new(Vec::new())), Arc::new(Mutex::new(0)));
-        let closed = Arc::new(Semaphore::new(0));
+        let (connections, connected) = (Arc::new(Mutex::new(Vec::new())), Arc::new(watch::Sender::new(0)));
         let accepting = tokio::spawn({
-            let (tools, connections) = (Arc::clone(&tools), Arc::clone(&connections));
-            let (connected, closed) = (Arc::clone(&connected), Arc::clone(&closed));
+            let (connections, connected) = (Arc::clone(&connections), Arc::clone(&connected));
             async move {
                 while let Ok((stream, _)) = listener.accept().await {
-                    *connected.lock().expect("sound") += 1;
-                    let connection = serve(stream, Arc::clone(&tools), sender.clone(), Arc::clone(&closed));
-                    connections.lock().expect("sound").push(tokio::spawn(connection));
+                    connected.send_modify(|count| *count += 1);
+                    let number = *connected.borrow();
+                    connections.lock().expect("sound").push(tokio::spawn(serve(number, stream)));
                 }
             }
         });
-        let (name, more, received) = (name.to_owned(), more.to_owned(), Mutex::new(received));
-        Self { name, more, folder, tools, received, connections, accepting, _listener: kept, closed, connected }
+        Self {
+            name: name.to_owned(),
+            more: more.to_owned(),
+            folder,
+            tools: Arc::default(),
+            received: Mutex::new(mpsc::unbounded_channel().1),
+            connections,
+            accepting,
+            _listener: kept,
+            closed: Arc::new(Semaphore::new(0)),
+            connected,
+        }
     }
 
     /// An Arc that answers each call with its arguments.
@@ -191,7 +232,13 @@ impl FakeArc {
 
     /// How often the gateway has connected.
     pub(crate) fn connections(&self) -> usize {
-        *self.connected.lock().expect("sound")
+        *self.connected.borrow()
+    }
+
+    /// Waits until the gateway has connected so often.
+    pub(crate) async fn connected_times(&self, times: usize) {
+        let mut connected = self.connected.subscribe();
+        soon("a connection", connected.wait_for(|count| *count >= times)).await.expect("it listens");
     }
 
     /// Ends all connections, as when the process dies; the socket is still there.
@@ -211,6 +258,53 @@ impl Drop for FakeArc {
         self.accepting.abort();
         self.die();
     }
+}
+
+/// How a server that is not ours takes a message.
+pub(crate) enum Reaction {
+    /// It writes these lines; none: it says nothing.
+    Lines(Vec<String>),
+    /// It ends.
+    End,
+}
+
+impl Reaction {
+    /// It answers `message` with this result.
+    pub(crate) fn result(message: &Value, result: &Value) -> Self {
+        Self::Lines(vec![json!({ "jsonrpc": "2.0", "id": message["id"], "result": result }).to_string()])
+    }
+
+    /// It does not know what it is asked for.
+    pub(crate) fn unknown(message: &Value) -> Self {
+        let error = json!({ "code": -32601, "message": "Method not found" });
+        Self::Lines(vec![json!({ "jsonrpc": "2.0", "id": message["id"], "error": error }).to_string()])
+    }
+
+    /// It writes `line` before.
+    pub(crate) fn after(self, line: &str) -> Self {
+        match self {
+            Self::Lines(lines) => Self::Lines([vec![line.to_owned()], lines].concat()),
+            Self::End => Self::End,
+        }
+    }
+}
+
+async fn serve_foreign(
+    stream: UnixStream,
+    number: usize,
+    react: Arc<impl Fn(usize, &Value) -> Reaction>,
+    closed: Arc<Semaphore>,
+) {
+    let (read, mut write) = stream.into_split();
+    let mut reader = buffered(read);
+    while let Some(line) = next_line(&mut reader).await {
+        let message: Value = serde_json::from_str(&line).expect("the gateway writes JSON on a line");
+        let Reaction::Lines(lines) = react(number, &message) else { return };
+        for line in lines {
+            let _ = write.write_all(format!("{line}\n").as_bytes()).await;
+        }
+    }
+    closed.add_permits(1);
 }
 
 async fn serve(

@@ -7,6 +7,7 @@ mod catalogue;
 mod client;
 mod egress;
 mod fake_arc;
+mod foreign;
 mod identity;
 mod mcp;
 mod own_tools;
