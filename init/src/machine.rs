@@ -85,6 +85,8 @@ pub(crate) enum Event {
     Alive,
     /// Its process and everything that it started is gone. `clean`: by itself, without complaint.
     Ended { clean: bool, reason: String },
+    /// Nobody is at the other end of its standard input and output any more.
+    Abandoned,
     /// It lives but is of no use any more.
     Unwell(String),
     /// It cannot be started as it stands.
@@ -383,6 +385,11 @@ fn happening(machine: &mut Machine, event: Event, at: At, rules: &Rules) -> Opti
         (Phase::Running { since, .. }, Event::Ended { clean, reason }) => machine.end(since, clean, reason, at, rules),
         (Phase::Starting { .. } | Phase::Running { .. }, Event::Unwell(reason)) => {
             machine.stop(Next::Fail(reason), at, rules)
+        }
+        (Phase::Starting { .. } | Phase::Running { .. }, Event::Abandoned) => {
+            // It hears that its input is at its end, which asks it to end (MCP 2025-11-25, basic/lifecycle, shutdown).
+            machine.stop(Next::Start, at, rules);
+            None
         }
         (Phase::Stopping { next, .. }, Event::Ended { .. }) => match next {
             Next::Rest => machine.enter(Phase::Stopped),

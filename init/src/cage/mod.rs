@@ -16,7 +16,7 @@ mod profile;
 mod tree;
 mod words;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use spec::{Capability, HostPort, Layer, Manifest, Network};
 
@@ -136,6 +136,15 @@ impl Cage {
 
     pub(crate) fn has(&self, layer: Layer) -> bool {
         self.layers.contains(&layer)
+    }
+
+    /// Whether what lies at `path` of the machine is seen under the same path.
+    pub(crate) fn shows(&self, path: &Path) -> bool {
+        let shows = |part: &Part| match part {
+            Part::Bound { source, target, .. } => source.path == Path::new(target) && path.starts_with(target),
+            _ => false,
+        };
+        !self.has(Layer::Files) || self.parts.iter().any(shows)
     }
 }
 

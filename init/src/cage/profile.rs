@@ -40,7 +40,7 @@ const CLOCK: &str = "settimeofday clock_settime adjtimex clock_adjtime";
 
 /// Calls that are answered as on a kernel that does not have them, so that programs take another way without a word.
 const ABSENT: &str = "clone3 io_uring_setup io_uring_enter io_uring_register openat2 userfaultfd landlock_create_ruleset \
-    cachestat futex_waitv map_shadow_stack process_madvise mseal";
+    cachestat futex_waitv map_shadow_stack process_madvise mseal pkey_alloc";
 
 /// What a service may do, as far as its list of system calls depends on it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -94,9 +94,27 @@ impl Profile {
         self.extras.contains(&extra)
     }
 
+    /// The word of a manifest's `allow` that would permit a call which was refused, where one would and it is not there.
+    pub(crate) fn word_for(&self, call: &str) -> Option<&'static str> {
+        let is_on = |list: &str| list.split_ascii_whitespace().any(|name| name == call);
+        let (extra, word) = match call {
+            "mmap" | "mprotect" => (Extra::Jit, "jit"),
+            "clone" => (Extra::Processes, "processes"),
+            _ if is_on(PROCESSES) => (Extra::Processes, "processes"),
+            _ if is_on(RUNTIME) => (Extra::Runtime, "runtime"),
+            _ => return None,
+        };
+        (!self.has(extra)).then_some(word)
+    }
+
     /// Calls that seem not to be there.
     pub(crate) fn absent(&self) -> Vec<&'static str> {
-        let is_there = |name: &&str| *name == "openat2" && self.has(Extra::Openat2);
+        let is_there = |name: &&str| match *name {
+            "openat2" => self.has(Extra::Openat2),
+            // V8 asks for it wherever the processor has memory protection keys, and does without.
+            "pkey_alloc" => self.has(Extra::Runtime),
+            _ => false,
+        };
         ABSENT.split_ascii_whitespace().filter(|name| !is_there(name)).collect()
     }
 
@@ -295,6 +313,18 @@ mod tests {
         for name in out.split_ascii_whitespace() {
             assert!(!allowed.contains(&name), "{name}");
         }
+    }
+
+    #[test]
+    fn a_call_that_was_refused_has_a_word_that_permits_it_unless_nothing_does() {
+        let plain = Profile::default();
+        let table =
+            [("mprotect", Some("jit")), ("execve", Some("processes")), ("recvmsg", Some("runtime")), ("mount", None)];
+        for (call, word) in table {
+            assert_eq!(plain.word_for(call), word, "{call}");
+        }
+        let jit = Profile { extras: vec![Extra::Jit], ..Profile::default() };
+        assert_eq!(jit.word_for("mprotect"), None);
     }
 
     #[test]

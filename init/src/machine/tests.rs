@@ -212,6 +212,16 @@ fn one_that_serves_a_connection_only_starts_with_one() {
     assert_eq!(again.state(), Listening);
 }
 
+#[test]
+fn one_whose_connection_is_at_its_end_may_end_by_itself_and_is_killed_when_it_does_not() {
+    let rules = Rules { per_connection: true, ready: Ready::Exec, ..rules(Activation::OnDemand, Restart::OnFailure) };
+    let up = [(0, Event::Demand), (0, Event::DependenciesReady), (0, Event::Spawned), (1, Event::Abandoned)];
+    let by_itself = [&up[..], &[(2, ended(false)), (3, Event::Demand)]].concat();
+    assert_eq!(way(&rules, &by_itself)[2..], ["Running", "Stopping", "Listening", "Waiting"]);
+    let deaf = [&up[..], &[(10_000, Event::Tick), (10_001, Event::Tick), (10_002, ended(false))]].concat();
+    assert_eq!(way(&rules, &deaf)[3..], ["Stopping", "Stopping", "Stopping+Kill", "Listening"]);
+}
+
 fn any_event() -> impl Strategy<Value = Event> {
     let text = Just("a reason".to_owned());
     prop_oneof![
@@ -222,6 +232,7 @@ fn any_event() -> impl Strategy<Value = Event> {
         Just(Event::Ready),
         Just(Event::Alive),
         (text.clone(), any::<bool>()).prop_map(|(reason, clean)| Event::Ended { clean, reason }),
+        Just(Event::Abandoned),
         text.clone().prop_map(Event::Unwell),
         text.prop_map(Event::Unstartable),
         Just(Event::Start),

@@ -7,8 +7,10 @@ use spec::control::{self, ServiceState};
 
 use super::Supervisor;
 use super::service::{Ends, Service};
+use super::sight;
 use crate::catalogue;
 use crate::machine::{Action, At, Event, step};
+use crate::plan::program;
 use crate::rpc;
 use crate::sys::{self, Exit, Interest, Source};
 
@@ -53,6 +55,9 @@ impl Supervisor {
         let reason = info.reason.as_deref().unwrap_or_default();
         match info.state {
             ServiceState::Backoff => self.say(&format!("{}: {reason}; it is started again", info.name)),
+            ServiceState::Listening if !reason.is_empty() => {
+                self.say(&format!("{}: {reason}; it is started again at the next call", info.name));
+            }
             ServiceState::Failed => self.announce(&format!("{}: {reason}", info.name)),
             _ => {}
         }
@@ -116,12 +121,32 @@ impl Supervisor {
     fn bury(&mut self, number: u32) {
         let last_line = self.end_output(number);
         self.close_channel(number);
-        self.end_refusals(number);
         let Some(service) = self.services.get_mut(&number) else { return };
         let Some(exit) = service.process.take().and_then(|process| process.ended) else { return };
         let last_words = service.status.take().or(last_line);
-        let reason = reason(exit, last_words.as_deref());
+        let mut reason = reason(exit, last_words.as_deref());
+        if let Some(hint) = (!exit.is_clean()).then(|| self.hint(number, &reason)).flatten() {
+            reason.push_str(&format!(" ({hint})"));
+        }
+        self.end_refusals(number);
         self.feed(number, Event::Ended { clean: exit.is_clean(), reason });
+        // Its client hears of its end after the gateway has heard why.
+        self.end_conversation(number);
+    }
+
+    /// What a service that failed may lack.
+    fn hint(&self, number: u32, words: &str) -> Option<String> {
+        let service = self.services.get(&number)?;
+        let program = program(&service.candidate.manifest, &self.programs);
+        sight::hint(&self.plan(service, &program), service.refused.keys().copied(), words)
+    }
+
+    /// Lets go of the connection that was the standard input and output of a service.
+    pub(super) fn end_conversation(&mut self, number: u32) {
+        let Some(service) = self.services.get_mut(&number) else { return };
+        if let Some(conversation) = service.conversation.take() {
+            self.poll.remove(&conversation);
+        }
     }
 
     /// Starts those whose turn has come. One whose sockets could not be made tries again here: a person may have made

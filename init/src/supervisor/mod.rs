@@ -15,6 +15,7 @@ mod reload;
 mod screen;
 mod secrets;
 mod service;
+mod sight;
 mod start;
 mod stream;
 
@@ -252,6 +253,10 @@ impl Supervisor {
             Source::Output(number) => self.hear_output(number),
             Source::Process(number) => self.main_ended(number),
             Source::Refusals(number) => self.hear_refusals(number),
+            Source::Conversation(number) => {
+                self.end_conversation(number);
+                self.feed(number, Event::Abandoned);
+            }
         }
     }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::net::{UnixDatagram, UnixListener};
+use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::path::Path;
 
 use spec::control::{ArcAdded, ServiceInfo, ServiceState};
@@ -35,6 +35,8 @@ pub(super) struct Service {
     pub(super) refused: BTreeMap<&'static str, u32>,
     /// The listening socket on its own loopback where it finds the egress proxy.
     pub(super) proxy: Option<OwnedFd>,
+    /// A copy of the connection that is its standard input and output, to hear when nobody is at the other end.
+    pub(super) conversation: Option<UnixStream>,
     /// Whether connections to its sockets are waited for.
     pub(super) is_listened_for: bool,
     /// Its manifest is gone: it goes when its process has.
@@ -87,6 +89,7 @@ impl Service {
             refusals: None,
             refused: BTreeMap::new(),
             proxy: None,
+            conversation: None,
             is_listened_for: false,
             is_leaving: false,
             is_misordered: false,

@@ -7,10 +7,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
-use spec::{Layer, paths};
+use spec::{Layer, Origin, paths};
 
 use super::Supervisor;
 use super::service::{Ends, Process, Service};
+use super::sight::{self, Unseen};
 use crate::cage::{Content, Part};
 use crate::connection::{Connection, LONGEST_ANSWER, LONGEST_LINE};
 use crate::elf;
@@ -45,6 +46,8 @@ enum Failure {
     Bounds(#[source] io::Error),
     #[error("{}: {source}", program.display())]
     Launch { program: PathBuf, source: LaunchError },
+    #[error("{0}")]
+    Sight(#[from] Unseen),
     #[error("this kernel does not give it {0}, which its cage requires; system.cages says why")]
     Lacks(String),
 }
@@ -53,7 +56,8 @@ impl Failure {
     /// Whether a second try would fare the same.
     fn is_for_good(&self) -> bool {
         match self {
-            Self::NoProgram(_) | Self::NotExecutable(_) | Self::NoListener(_) | Self::NoSocket | Self::Lacks(_) => true,
+            Self::NoProgram(_) | Self::NotExecutable(_) | Self::NoListener(_) | Self::NoSocket => true,
+            Self::Sight(_) | Self::Lacks(_) => true,
             Self::Launch { source, .. } => source.is_for_good(),
             _ => false,
         }
@@ -97,6 +101,11 @@ impl Supervisor {
         let program = program(&service.candidate.manifest, &self.programs);
         check_program(&program)?;
         let mut plan = self.plan(service, &program);
+        sight::check(&plan, &self.inherited)?;
+        if service.candidate.origin == Origin::User {
+            let missing = sight::missing_mounts(&service.candidate.manifest, &self.layout);
+            missing.iter().for_each(|line| self.say(line));
+        }
         self.hand_secrets(&mut plan);
         if !plan.cage.lacking.is_empty() {
             let lacking: Vec<&str> = plan.cage.lacking.iter().map(|layer| layer.words()).collect();
@@ -137,7 +146,7 @@ impl Supervisor {
             sys::launch(&launch).map_err(|source| Failure::Launch { program: plan.program.clone(), source })?;
         let longest = if service.is_log_keeper() { LONGEST_ANSWER } else { LONGEST_LINE };
         let ours = channel.map(|(ours, _)| Connection::new(ours, longest));
-        self.took_off(number, launched, ours);
+        self.took_off(number, launched, ours, connection);
         Ok(())
     }
 
@@ -161,7 +170,13 @@ impl Supervisor {
         problems.iter().for_each(|problem| self.say(problem));
     }
 
-    fn took_off(&mut self, number: u32, launched: Launched, channel: Option<Connection>) {
+    fn took_off(
+        &mut self,
+        number: u32,
+        launched: Launched,
+        channel: Option<Connection>,
+        conversation: Option<UnixStream>,
+    ) {
         let Some(service) = self.services.get_mut(&number) else { return };
         let child = launched.child;
         let mut watched = self.poll.add(&child, Source::Process(number), Interest::READ);
@@ -171,6 +186,10 @@ impl Supervisor {
         if let Some(refusals) = &launched.refusals {
             watched = watched.and(self.poll.add(refusals, Source::Refusals(number), Interest::READ));
         }
+        if let Some(conversation) = &conversation {
+            watched = watched.and(self.poll.add(conversation, Source::Conversation(number), Interest::END));
+        }
+        service.conversation = conversation;
         service.refusals = launched.refusals;
         service.proxy = launched.proxy;
         service.channel = channel;

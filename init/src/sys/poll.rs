@@ -31,6 +31,8 @@ pub(crate) enum Source {
     Channel(u32),
     /// What a service tries that it may not.
     Refusals(u32),
+    /// The connection that is the standard input and output of a service.
+    Conversation(u32),
 }
 
 impl Source {
@@ -46,6 +48,7 @@ impl Source {
             Self::Process(number) => (7, number),
             Self::Channel(number) => (8, number),
             Self::Refusals(number) => (9, number),
+            Self::Conversation(number) => (10, number),
         };
         (kind << 32) | u64::from(number)
     }
@@ -63,6 +66,7 @@ impl Source {
             7 => Self::Process(number),
             8 => Self::Channel(number),
             9 => Self::Refusals(number),
+            10 => Self::Conversation(number),
             _ => return None,
         })
     }
@@ -77,6 +81,8 @@ pub(crate) struct Interest {
 
 impl Interest {
     pub(crate) const READ: Self = Self { read: true, write: false };
+    /// Nothing but a hang-up.
+    pub(crate) const END: Self = Self { read: false, write: false };
 
     fn flags(self) -> EpollFlags {
         let mut flags = EpollFlags::empty();

@@ -127,3 +127,66 @@ fn a_program_that_does_not_catch_the_signal_stops_at_once_as_everywhere() {
     system.call("stop", json!({ "name": "a" })).expect("stopped");
     assert!(begun.elapsed() < std::time::Duration::from_secs(5), "{:?}", begun.elapsed());
 }
+
+/// A service that is started by a connection, with this `exec` and `[cage]`.
+fn on_stdio(exec: &str, cage: &str) -> System {
+    let setup = Setup::new().caged();
+    let text = format!(
+        "name = \"a\"\nversion = \"1\"\ndescription = \"A test\"\nexec = {exec}\ntransport = \"stdio\"\n[cage]\n{cage}\n"
+    );
+    std::fs::write(setup.path("manifests/a.toml"), text).expect("written");
+    setup.start()
+}
+
+/// Why it is not running after a connection has come.
+fn reason(system: &System) -> String {
+    assert_eq!(system.ask("a", "hello"), "", "it ends");
+    system.info("a")["reason"].as_str().expect("a reason").to_owned()
+}
+
+/// Why init does not start it when a connection waits.
+fn refusal(system: &System) -> String {
+    let _waiting = std::os::unix::net::UnixStream::connect(system.data("run/mcp/a.sock")).expect("it listens");
+    system.until_said("a: /")
+}
+
+#[test]
+fn a_script_is_refused_with_the_words_that_would_start_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let script = folder.path().join("server");
+    std::fs::write(&script, "#!/usr/bin/env sh\ncat\n").expect("written");
+    let everybody = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(&script, everybody).expect("made executable");
+    let system = on_stdio(&format!("[{script:?}, \"--quick\"]"), "");
+    let reason = refusal(&system);
+    assert!(reason.contains(&format!("sh\", {script:?}, \"--quick\"]")), "{reason}");
+}
+
+#[test]
+fn a_file_that_it_is_called_with_must_be_in_its_cage() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("server.sh");
+    std::fs::write(&file, "read line; echo $line").expect("written");
+    let exec = format!("[\"/bin/sh\", {file:?}]");
+    let system = on_stdio(&exec, &format!("mounts = [{{ path = {:?} }}]", folder.path()));
+    assert_eq!(system.ask("a", "hello"), "hello");
+    if !gives(&system, "files") {
+        return;
+    }
+    let system = on_stdio(&exec, "");
+    let reason = refusal(&system);
+    assert!(reason.contains(&format!("add {{ path = {:?} }} to `mounts` of [cage]", folder.path())), "{reason}");
+}
+
+#[test]
+fn what_its_cage_refused_is_said_of_a_service_that_failed_with_the_word_that_permits_it() {
+    let system = on_stdio(
+        "[\"/bin/sh\", \"-c\", \"read line; /bin/true; exit 1\"]",
+        "mounts = [{ path = \"/bin\", mode = \"rx\" }]",
+    );
+    if !gives(&system, "seccomp") {
+        return;
+    }
+    let reason = reason(&system);
+    assert!(reason.contains("allow = [\"processes\"] in [cage] permits it"), "{reason}");
+}

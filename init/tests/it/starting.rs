@@ -103,6 +103,19 @@ fn a_service_that_speaks_on_stdio_gets_one_connection() {
 }
 
 #[test]
+fn a_service_on_stdio_that_does_not_end_with_its_connection_is_ended() {
+    let more = "transport = \"stdio\"\nstop_timeout = \"100ms\"";
+    let system = Setup::new().service("deaf", "stdio deaf sleep", more).start();
+    for word in ["one", "two"] {
+        assert_eq!(system.ask("deaf", word), word);
+    }
+    let mut log = system.log();
+    for state in ["running", "stopping", "listening"] {
+        log.until_state("deaf", state);
+    }
+}
+
+#[test]
 fn a_service_inherits_what_its_plan_says_and_nothing_else() {
     let setup = Setup::new()
         .service(
