@@ -5,6 +5,7 @@ mod dev;
 mod e2e;
 mod kill;
 mod model;
+mod packages;
 mod reload;
 mod site;
 mod system;
