@@ -40,7 +40,7 @@ pub struct Manifest {
     pub ready: Ready,
     /// Services that are started before it and stopped after it.
     pub after: Vec<Name>,
-    /// How long it may be idle before it exits by itself; `None`: for ever.
+    /// How long it may be idle before it exits by itself, or on stdio is let go by the gateway; `None`: for ever.
     pub idle_exit: Option<Duration>,
     /// How long it may take until it says that it is ready.
     pub start_timeout: Duration,
@@ -89,7 +89,7 @@ pub enum Activation {
 pub enum Transport {
     /// MCP, newline-delimited, on the socket that it inherits.
     Socket,
-    /// MCP on its standard input and output.
+    /// MCP of any revision on its standard input and output: a server that knows nothing of us.
     Stdio,
     /// Not at all: it offers no tools (a model server, the gateway itself).
     None,
