@@ -94,7 +94,10 @@ impl Session {
             tokio::select! {
                 biased;
                 Some(notice) = self.notices.1.recv(), if reads => link.queue(&notice.text, notice.end),
-                Some(done) = self.work.next(), if !self.work.is_empty() => self.finish(done, &mut link),
+                Some(done) = self.work.next(), if !self.work.is_empty() => {
+                    self.pass_notices(&mut link);
+                    self.finish(done, &mut link);
+                }
                 Ok(()) = self.changes.changed(), if reads && self.peer.wants_changes() => {
                     link.queue(TOOLS_CHANGED, End::Newline);
                 }
@@ -123,11 +126,21 @@ impl Session {
             tokio::select! {
                 biased;
                 Some(notice) = self.notices.1.recv(), if writes => link.queue(&notice.text, notice.end),
-                Some(done) = self.work.next(), if !self.work.is_empty() => self.finish(done, &mut link),
+                Some(done) = self.work.next(), if !self.work.is_empty() => {
+                    self.pass_notices(&mut link);
+                    self.finish(done, &mut link);
+                }
                 () = &mut patience => return,
                 _ = poll_fn(|context| link.poll(context, false)) => return,
                 _ = look.tick() => if !close.is_cancelled() && link.is_gone() { return },
             }
+        }
+    }
+
+    /// Queues the notices that came before an answer: they may have come, with it, since they were last looked for.
+    fn pass_notices(&mut self, link: &mut impl Link) {
+        while let Ok(notice) = self.notices.1.try_recv() {
+            link.queue(&notice.text, notice.end);
         }
     }
 
