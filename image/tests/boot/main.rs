@@ -3,6 +3,8 @@
 //! Run by `scripts/test boot`, which builds the image first.
 
 mod aarch64;
+mod bounds;
+mod caged;
 mod command;
 mod cut;
 mod data;

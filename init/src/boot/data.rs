@@ -22,6 +22,8 @@ pub(crate) struct Data {
     pub(super) has_grown: bool,
     /// Whether only a full check could mend it.
     pub(super) was_mended: bool,
+    /// Whether there are no quotas on it.
+    pub(super) is_unbounded: bool,
 }
 
 impl Data {
@@ -43,9 +45,15 @@ impl Data {
         let device = partition.device.display().to_string();
         self.was_mended = check(&device)?;
         // What is mounted with errors=remount-ro cannot make them worse.
-        let options = "errors=remount-ro";
-        let mount = Mount { source: &device, target: DATA, kind: "ext4", access: Access::Programs, options };
-        mount.mount().map_err(|error| error.to_string())?;
+        let mount = |options| {
+            let mount = Mount { source: &device, target: DATA, kind: "ext4", access: Access::Programs, options };
+            mount.mount()
+        };
+        if let Err(error) = mount("errors=remount-ro,prjquota") {
+            mount("errors=remount-ro").map_err(|error| error.to_string())?;
+            say(&format!("data: mounted without quotas, which the partition was not made with: {error}"));
+            self.is_unbounded = true;
+        }
         match grow::grow_file_system(&partition.device, Path::new(DATA)) {
             Ok(has_grown) => self.has_grown |= has_grown,
             Err(error) => say(&format!("data: the file system stays as large as it is: {error}")),
@@ -78,7 +86,8 @@ impl Data {
         );
         let grown = if self.has_grown { " · grown to fill the disk" } else { "" };
         let mended = if self.was_mended { " · mended" } else { "" };
-        format!("{size}{grown}{mended}")
+        let unbounded = if self.is_unbounded { " · without quotas" } else { "" };
+        format!("{size}{grown}{mended}{unbounded}")
     }
 
     /// Leaves them clean.

@@ -10,8 +10,9 @@
 //! | seccomp | the [`Profile`] |
 //! | landlock, scope | [`Part`]s a second time; no signals and abstract sockets to the outside |
 //! | memory, pids, cpu | cgroup v2, entered at the birth of the process |
-//! | disk | a project quota on its folders |
+//! | disk | a quota on each [`Place`] that it writes |
 
+mod disk;
 mod profile;
 mod tree;
 mod words;
@@ -20,9 +21,10 @@ use std::path::{Path, PathBuf};
 
 use spec::{Capability, HostPort, Layer, Manifest, Network};
 
+pub(crate) use disk::{Place, Places, Room, places, places_of, share_out};
 pub(crate) use profile::{Check, Profile};
 pub(crate) use tree::{Content, Part, Sight};
-pub(crate) use words::describe;
+pub(crate) use words::{describe, size};
 
 /// What is known of this kernel and of a service's program before its cage is planned.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -33,6 +35,9 @@ pub(crate) struct Abilities {
     pub(crate) is_unprivileged: bool,
     /// Whether a cage without all of its layers is none: on the image.
     pub(crate) is_strict: bool,
+    /// Whether the data lie in memory because their partition cannot be used. There is no quota then, and the machine
+    /// serves all the same.
+    pub(crate) are_data_lost: bool,
 }
 
 impl Abilities {
@@ -101,11 +106,12 @@ impl Cage {
         let (layers, missing): (Vec<Layer>, Vec<Layer>) = all.partition(|layer| abilities.has(*layer));
         let is_essential = manifest.control || manifest.logs;
         let is_bounded_by_file = !layers.contains(&Layer::Disk) && !manifest.logs;
+        let is_excused = |layer: &Layer| abilities.are_data_lost && *layer == Layer::Disk;
         Self {
             in_user_namespace: abilities.is_unprivileged && layers.contains(&Layer::Files),
             lacking: missing
                 .into_iter()
-                .filter(|layer| cage.requires.contains(layer) || (abilities.is_strict && *layer != Layer::Disk))
+                .filter(|layer| cage.requires.contains(layer) || (abilities.is_strict && !is_excused(layer)))
                 .collect(),
             layers,
             user: user_of(manifest.name.as_str()),
@@ -154,9 +160,12 @@ impl Cage {
 pub(crate) fn user_of(name: &str) -> u32 {
     const FIRST: u32 = 0x1000_0000;
     const MASK: u32 = 0x1FFF_FFFF;
-    // FNV-1a, 32 bits (<http://www.isthe.com/chongo/tech/comp/fnv/>).
-    let hash = name.bytes().fold(0x811C_9DC5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
-    FIRST + (hash & MASK)
+    FIRST + (fnv(name) & MASK)
+}
+
+/// FNV-1a, 32 bits (<http://www.isthe.com/chongo/tech/comp/fnv/>).
+fn fnv(text: &str) -> u32 {
+    text.bytes().fold(0x811C_9DC5, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
 }
 
 /// A file of the machine that lies in a cage under another name.
@@ -178,5 +187,20 @@ mod tests {
         let ids: std::collections::BTreeSet<u32> = names.iter().map(|name| user_of(name)).collect();
         assert_eq!(ids.len(), names.len());
         assert!(ids.iter().all(|id| (0x1000_0000..0x3000_0000).contains(id)));
+    }
+
+    #[test]
+    fn on_the_image_there_is_no_cage_without_a_quota_unless_there_are_no_data() {
+        let text = "name = \"kv\"\nversion = \"1\"\ndescription = \"\"\nexec = [\"kv\"]";
+        let manifest = Manifest::parse("kv.toml", text, spec::Origin::System).expect("sound");
+        let missing = vec![(Layer::Disk, "the file system has none".to_owned())];
+        let lacking = |are_data_lost| {
+            let abilities =
+                Abilities { missing: missing.clone(), is_strict: true, are_data_lost, ..Default::default() };
+            let cage = Cage::plan(&manifest, Vec::new(), false, &abilities);
+            assert_eq!(cage.limits.file, Some(1 << 30), "each file is bounded then");
+            cage.lacking
+        };
+        assert_eq!((lacking(false), lacking(true)), (vec![Layer::Disk], vec![]));
     }
 }

@@ -64,11 +64,13 @@ fn allowed(cage: &Cage) -> Vec<String> {
     extras.chain(cage.capabilities.iter().map(capability)).map(str::to_owned).collect()
 }
 
-/// Binary multiples, as manifests have them.
-fn size(bytes: u64) -> String {
+/// Binary multiples, as manifests have them; what is large and no multiple is rounded down.
+pub(crate) fn size(bytes: u64) -> String {
+    const LARGE: u64 = 16 << 20;
     match bytes {
+        0 => "nothing".to_owned(),
         _ if bytes.is_multiple_of(1 << 30) => format!("{} GiB", bytes >> 30),
-        _ if bytes.is_multiple_of(1 << 20) => format!("{} MiB", bytes >> 20),
+        _ if bytes.is_multiple_of(1 << 20) || bytes >= LARGE => format!("{} MiB", bytes >> 20),
         _ => format!("{} KiB", bytes >> 10),
     }
 }

@@ -6,7 +6,7 @@ use std::os::fd::AsFd;
 use spec::control::{CageInfo, CagesInfo};
 use spec::{Layer, Manifest, Name, Origin};
 
-use super::Supervisor;
+use super::{Supervisor, disk};
 use crate::cage::{Abilities, Cage, Part, Sight, Source, describe};
 use crate::command_line::{Mode, Options};
 use crate::elf;
@@ -42,7 +42,9 @@ impl Supervisor {
         let service = self.services.get(&self.number_of(name)?)?;
         let plan = self.plan(service, &program(&service.candidate.manifest, &self.programs));
         let refused = service.refused.iter().map(|(call, count)| ((*call).to_owned(), *count)).collect();
-        Some(CageInfo { name: name.clone(), may: describe(&plan.cage), missing: self.missing(), refused })
+        let mut may = describe(&plan.cage);
+        may.extend(self.kept_on_disk(service));
+        Some(CageInfo { name: name.clone(), may, missing: self.missing(), refused })
     }
 
     /// What this kernel gives to cages.
@@ -79,7 +81,12 @@ fn shown(refusal: &Refusal) -> String {
 /// the next. `--without` leaves out layers from the start.
 pub(super) fn find_abilities(options: &Options, layout: &Layout, groups: &mut Groups) -> Abilities {
     let is_strict = options.mode == Mode::Appliance;
-    let mut abilities = Abilities { missing: Vec::new(), is_unprivileged: !sys::is_privileged(), is_strict };
+    let mut abilities = Abilities {
+        missing: Vec::new(),
+        is_unprivileged: !sys::is_privileged(),
+        is_strict,
+        are_data_lost: is_strict && sys::is_in_memory(&layout.data),
+    };
     let miss = |abilities: &mut Abilities, layer: Layer, why: &str| {
         if abilities.has(layer) {
             abilities.missing.push((layer, why.to_owned()));
@@ -88,7 +95,9 @@ pub(super) fn find_abilities(options: &Options, layout: &Layout, groups: &mut Gr
     for layer in &options.without {
         miss(&mut abilities, *layer, "left out by --without");
     }
-    miss(&mut abilities, Layer::Disk, "no quota is set yet: each file is bounded, all together are not");
+    if let Err(why) = disk::try_out(layout, abilities.are_data_lost) {
+        miss(&mut abilities, Layer::Disk, &why);
+    }
     if abilities.is_unprivileged {
         miss(&mut abilities, Layer::User, "init runs without privileges");
     }

@@ -5,6 +5,7 @@
 //! gateway is to be told. Nothing in a turn waits, and what one source may say in a turn is bounded.
 
 mod cages;
+mod disk;
 mod end;
 mod life;
 mod logs;

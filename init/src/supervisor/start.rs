@@ -23,7 +23,7 @@ use crate::sys::{self, Bounds, Input, Interest, Launch, LaunchError, Launched, S
 
 /// Why a plan could not be carried out.
 #[derive(Debug, thiserror::Error)]
-enum Failure {
+pub(super) enum Failure {
     #[error("{}: not found: build or install it, or name its folder with --bin", .0.display())]
     NoProgram(PathBuf),
     #[error("{}: is not an executable file", .0.display())]
@@ -44,6 +44,8 @@ enum Failure {
     Group(#[source] io::Error),
     #[error("its cage cannot be bounded: {0}")]
     Bounds(#[source] io::Error),
+    #[error("what it keeps on the disk cannot be bounded: {}: {source}", place.display())]
+    Disk { place: PathBuf, source: io::Error },
     #[error("{}: {source}", program.display())]
     Launch { program: PathBuf, source: LaunchError },
     #[error("{0}")]
@@ -112,6 +114,9 @@ impl Supervisor {
             return Err(Failure::Lacks(lacking.join(" and ")));
         }
         prepare_folders(&plan)?;
+        if plan.cage.has(Layer::Disk) {
+            self.bound_disk(number)?;
+        }
         let Some(service) = self.services.get_mut(&number) else { return Ok(()) };
         service.mend(&self.layout);
         let ends = service.ends.as_mut().map_err(|_| Failure::NoSocket)?;
