@@ -103,9 +103,18 @@ impl Layout {
     }
 }
 
-/// Creates a folder and those above it, for their owner alone. One that is there stays as it is.
+/// Creates a folder and those above it, for their owner alone. One that is there stays as it is; one that is made is
+/// there after a power cut: who is in a cage cannot see to that, for it does not have the folder above its own.
 pub(crate) fn create_folder(path: &Path) -> io::Result<()> {
-    DirBuilder::new().recursive(true).mode(0o700).create(path)
+    if path.is_dir() {
+        return Ok(());
+    }
+    let above = path.parent().filter(|above| !above.as_os_str().is_empty());
+    above.map_or(Ok(()), create_folder)?;
+    match DirBuilder::new().mode(0o700).create(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists || !path.is_dir() => Err(error),
+        _ => above.map_or(Ok(()), |above| File::open(above)?.sync_all()),
+    }
 }
 
 /// Replaces a small file for its owner alone (0600), so that a reader finds the old or the new one whole, also after a

@@ -75,10 +75,8 @@ impl Store {
         fs::create_dir_all(folder).map_err(failed)?;
         let store = Self { path: path.to_owned(), database: RwLock::default() };
         store.reopen()?;
-        // A new file is there after a power cut only if its folder, and a new folder only if the one above, was written.
-        for made in [Some(folder), folder.parent()].into_iter().flatten() {
-            File::open(made).and_then(|made| made.sync_all()).map_err(failed)?;
-        }
+        // A new file is there after a power cut only if its folder was written; the folder itself is init's to make.
+        File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)?;
         Ok(store)
     }
 

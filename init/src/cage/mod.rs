@@ -41,6 +41,16 @@ pub(crate) struct Abilities {
 }
 
 impl Abilities {
+    /// This kernel does not give a layer, nor what is built on it.
+    pub(crate) fn miss(&mut self, layer: Layer, why: &str) {
+        if self.has(layer) {
+            self.missing.push((layer, why.to_owned()));
+        }
+        if layer == Layer::Files {
+            self.miss(Layer::User, "takes a file system of its own: on the disk everything stays the owner's");
+        }
+    }
+
     pub(crate) fn has(&self, layer: Layer) -> bool {
         !self.missing.iter().any(|(missing, _)| *missing == layer)
     }

@@ -87,34 +87,26 @@ pub(super) fn find_abilities(options: &Options, layout: &Layout, groups: &mut Gr
         is_strict,
         are_data_lost: is_strict && sys::is_in_memory(&layout.data),
     };
-    let miss = |abilities: &mut Abilities, layer: Layer, why: &str| {
-        if abilities.has(layer) {
-            abilities.missing.push((layer, why.to_owned()));
-        }
-    };
     for layer in &options.without {
-        miss(&mut abilities, *layer, "left out by --without");
+        abilities.miss(*layer, "left out by --without");
     }
     if let Err(why) = disk::try_out(layout, abilities.are_data_lost) {
-        miss(&mut abilities, Layer::Disk, &why);
+        abilities.miss(Layer::Disk, &why);
     }
     if abilities.is_unprivileged {
-        miss(&mut abilities, Layer::User, "init runs without privileges");
+        abilities.miss(Layer::User, "init runs without privileges");
     }
     if let Err(error) = sys::check_seccomp() {
-        miss(&mut abilities, Layer::Seccomp, &error.to_string());
+        abilities.miss(Layer::Seccomp, &error.to_string());
     }
     match sys::landlock_version() {
         0 => {
-            miss(&mut abilities, Layer::Landlock, "not in this kernel");
-            miss(&mut abilities, Layer::Scope, "not in this kernel");
+            abilities.miss(Layer::Landlock, "not in this kernel");
+            abilities.miss(Layer::Scope, "not in this kernel");
         }
         version if version < sys::LANDLOCK_SCOPES => {
-            miss(
-                &mut abilities,
-                Layer::Scope,
-                &format!("this kernel has version {version}, {} is needed", sys::LANDLOCK_SCOPES),
-            );
+            abilities
+                .miss(Layer::Scope, &format!("this kernel has version {version}, {} is needed", sys::LANDLOCK_SCOPES));
         }
         _ => {}
     }
@@ -129,11 +121,11 @@ pub(super) fn find_abilities(options: &Options, layout: &Layout, groups: &mut Gr
         if layers.is_empty() {
             break;
         }
-        layers.into_iter().for_each(|layer| miss(&mut abilities, layer, &error.to_string()));
+        layers.into_iter().for_each(|layer| abilities.miss(layer, &error.to_string()));
     }
     for (layer, controller) in [(Layer::Memory, "memory"), (Layer::Pids, "pids"), (Layer::Cpu, "cpu")] {
         if !groups.has_controller(controller) {
-            miss(&mut abilities, layer, "the cgroup controller is not delegated to init");
+            abilities.miss(layer, "the cgroup controller is not delegated to init");
         }
     }
     abilities

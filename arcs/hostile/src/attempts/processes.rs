@@ -133,18 +133,17 @@ fn namespaces(_: &str) -> Outcome {
         libc::CLONE_NEWNET,
         libc::CLONE_NEWUSER | libc::CLONE_NEWNS,
     ];
-    first(kinds.into_iter().map(|kind| match call(libc::SYS_unshare, &[word(kind)]) {
+    // Who has threads makes a process for a namespace of users.
+    let by_clone = born(call(libc::SYS_clone, &[word(libc::CLONE_NEWUSER | libc::SIGCHLD)]), "clone");
+    first([by_clone].into_iter().chain(kinds.map(|kind| match call(libc::SYS_unshare, &[word(kind)]) {
         Ok(_) => Ok(format!("unshare {kind:#x}")),
         Err(error) => Err(refused("unshare", &error)),
-    }))
+    })))
 }
 
-fn namespaces_by_clone3(_: &str) -> Outcome {
-    // Eleven words of `struct clone_args`: flags first, the signal of the child's end fifth.
-    let mut arguments = [0_u64; 11];
-    arguments[0] = u64::from(libc::CLONE_NEWUSER.cast_unsigned());
-    arguments[4] = u64::from(libc::SIGCHLD.cast_unsigned());
-    match call(libc::SYS_clone3, &[pointer(&arguments), 88]) {
+/// What came of the birth of a process, which ends at once.
+fn born(result: io::Result<i64>, what: &str) -> Outcome {
+    match result {
         Ok(0) => loop {
             let _ = call(libc::SYS_exit_group, &[0]);
         },
@@ -152,8 +151,16 @@ fn namespaces_by_clone3(_: &str) -> Outcome {
             let _ = call(libc::SYS_wait4, &[child, 0, 0, 0]);
             Ok("made a process in a user namespace of its own".to_owned())
         }
-        Err(error) => Err(refused("clone3", &error)),
+        Err(error) => Err(refused(what, &error)),
     }
+}
+
+fn namespaces_by_clone3(_: &str) -> Outcome {
+    // Eleven words of `struct clone_args`: flags first, the signal of the child's end fifth.
+    let mut arguments = [0_u64; 11];
+    arguments[0] = u64::from(libc::CLONE_NEWUSER.cast_unsigned());
+    arguments[4] = u64::from(libc::SIGCHLD.cast_unsigned());
+    born(call(libc::SYS_clone3, &[pointer(&arguments), 88]), "clone3")
 }
 
 fn enter_namespace(at: &str) -> Outcome {
