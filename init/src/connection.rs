@@ -91,7 +91,7 @@ impl Connection {
 
     /// What is to be waited for.
     pub(crate) fn interest(&self) -> Interest {
-        Interest { read: !self.is_finished, write: !self.queue.is_empty() }
+        Interest { read: !self.is_finished, write: !self.queue.is_empty(), notice: false }
     }
 
     /// Whether nothing is left to be sent.

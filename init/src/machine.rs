@@ -89,6 +89,12 @@ pub(crate) enum Event {
     Abandoned,
     /// It lives but is of no use any more.
     Unwell(String),
+    /// Its processes do nothing until it is thawed: memory is short.
+    Frozen,
+    /// Its processes go on.
+    Thawed,
+    /// It must not go on: it has to be gone now, and that is a failure.
+    Condemned(String),
     /// It cannot be started as it stands.
     Unstartable(String),
     /// A person wants it started.
@@ -168,6 +174,8 @@ pub(crate) struct Machine {
     pauses: u32,
     restarts: u32,
     reason: Option<String>,
+    /// Whether its processes do nothing: then no time runs out for them.
+    is_frozen: bool,
 }
 
 impl Machine {
@@ -177,7 +185,8 @@ impl Machine {
             Activation::Boot => Phase::Waiting,
             Activation::OnDemand => Phase::Listening,
         };
-        Self { phase, failures: Vec::new(), unready: 0, ends: Vec::new(), pauses: 0, restarts: 0, reason: None }
+        let (failures, ends) = (Vec::new(), Vec::new());
+        Self { phase, failures, unready: 0, ends, pauses: 0, restarts: 0, reason: None, is_frozen: false }
     }
 
     /// The state as others see it.
@@ -204,6 +213,11 @@ impl Machine {
         self.reason.as_deref()
     }
 
+    /// Whether its processes do nothing.
+    pub(crate) fn is_frozen(&self) -> bool {
+        self.is_frozen
+    }
+
     /// How often it was started again because it had failed.
     pub(crate) fn restarts(&self) -> u32 {
         self.restarts
@@ -212,6 +226,7 @@ impl Machine {
     /// When [`Event::Tick`] has something to do.
     pub(crate) fn deadline(&self) -> Option<Millis> {
         match self.phase {
+            _ if self.is_frozen => None,
             Phase::Starting { until } | Phase::Backoff { until } => Some(until),
             Phase::Stopping { kill_at, .. } => kill_at,
             Phase::Running { until, .. } => until,
@@ -313,9 +328,13 @@ pub(crate) fn step(machine: Machine, event: Event, at: At, rules: &Rules) -> (Ma
     let mut machine = machine;
     let action = match event {
         Event::Start | Event::Stop | Event::Restart | Event::Kill => wish(&mut machine, &event, at, rules),
+        Event::Tick if machine.is_frozen => None,
         Event::Tick => tick(&mut machine, at, rules),
+        Event::Frozen | Event::Thawed => freeze(&mut machine, event == Event::Frozen, at, rules),
         _ => happening(&mut machine, event, at, rules),
     };
+    // Whoever is to stop has been thawed for that, and is given its time.
+    machine.is_frozen &= matches!(machine.phase, Phase::Starting { .. } | Phase::Running { .. });
     (machine, action)
 }
 
@@ -366,6 +385,18 @@ fn tick(machine: &mut Machine, at: At, rules: &Rules) -> Option<Action> {
     }
 }
 
+/// What was frozen has all its time before it once more.
+fn freeze(machine: &mut Machine, is_frozen: bool, at: At, rules: &Rules) -> Option<Action> {
+    let was_frozen = std::mem::replace(&mut machine.is_frozen, is_frozen);
+    match machine.phase {
+        Phase::Running { since, .. } if was_frozen && !is_frozen => machine.live(since, at, rules),
+        Phase::Starting { .. } if was_frozen && !is_frozen => {
+            machine.enter(Phase::Starting { until: at.now.saturating_add(rules.start_timeout) })
+        }
+        _ => None,
+    }
+}
+
 fn happening(machine: &mut Machine, event: Event, at: At, rules: &Rules) -> Option<Action> {
     match (machine.phase.clone(), event) {
         (Phase::Listening, Event::Demand) => machine.enter(Phase::Waiting),
@@ -390,6 +421,10 @@ fn happening(machine: &mut Machine, event: Event, at: At, rules: &Rules) -> Opti
             // It hears that its input is at its end, which asks it to end (MCP 2025-11-25, basic/lifecycle, shutdown).
             machine.stop(Next::Start, at, rules);
             None
+        }
+        (Phase::Starting { .. } | Phase::Running { .. }, Event::Condemned(reason)) => {
+            machine.phase = Phase::Stopping { kill_at: None, next: Next::Fail(reason) };
+            Some(Action::Kill)
         }
         (Phase::Stopping { next, .. }, Event::Ended { .. }) => match next {
             Next::Rest => machine.enter(Phase::Stopped),

@@ -23,6 +23,7 @@ mod command_line;
 mod connection;
 mod elf;
 mod error;
+mod governor;
 mod layout;
 mod library;
 mod listeners;

@@ -1,6 +1,8 @@
-//! What a service cannot take from the others: the disk.
+//! What a service cannot take from the others: the disk, the memory.
 
-use serde_json::json;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
 
 use crate::caged::{logs, put};
 use crate::machine::{Guest, Machine, tool};
@@ -61,4 +63,37 @@ fn a_data_partition_without_quotas_is_said_and_runs_nothing_unbounded() {
     let guest = machine.boot("", &[]);
     guest.says("data: mounted without quotas, which the partition was not made with");
     guest.says("this kernel does not give it the disk quota, which its cage requires");
+}
+
+#[test]
+#[ignore = "boots the image: scripts/test boot"]
+fn who_takes_the_memory_of_all_is_frozen_and_then_stopped() {
+    let machine = Machine::new();
+    put(&machine, &["devour"], "[cage]\nproc = true\nmemory_max = \"2G\"\n");
+    machine.check_data("-fy");
+    let guest = machine.boot_to_ready("");
+    let (mut answers, mut longest) = (0, Duration::ZERO);
+    let is_stopped = |guest: &Guest<'_>| logs_of_init(guest).contains("inmate: stopped: memory is short");
+    while !is_stopped(&guest) {
+        let begun = Instant::now();
+        guest.call(&["kv.set", "count", "1"]).expect("the gateway and the Arcs answer all the time");
+        answers += 1;
+        longest = longest.max(begun.elapsed());
+    }
+    eprintln!("answered meanwhile: {answers}, the slowest after {longest:.2?}");
+    let log = logs_of_init(&guest);
+    let place = |words: &str| log.find(words).unwrap_or_else(|| panic!("no {words:?} in {log}"));
+    assert!(place("inmate: frozen for up to 10 s: memory is short") < place("inmate: stopped: memory is short"));
+    for essential in ["gateway", "logd", "netd"] {
+        assert!(!log.contains(&format!("{essential}: frozen")), "{log}");
+    }
+    let is_said = |service: &Value| service["reason"].to_string().contains("stopped: memory is short");
+    guest.service_comes_to("inmate", is_said);
+    guest.call(&["system.stop", "inmate"]).expect("it can be stopped");
+    assert!(!guest.console().contains("Out of memory"), "the kernel had to end nobody");
+    guest.power_off();
+}
+
+fn logs_of_init(guest: &Guest<'_>) -> String {
+    guest.call_until_answered(&["system.logs", "init"]).to_string()
 }

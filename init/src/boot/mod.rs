@@ -60,6 +60,7 @@ pub(crate) fn first_stage() -> ! {
 pub(crate) fn appliance(inheritance: &Inheritance) -> ! {
     let mut appliance = Appliance::prepare(inheritance);
     sys::restrict_new_files();
+    attempt("keep init in memory", sys::stay_in_memory());
     let options = appliance.options();
     let built = Supervisor::build(&options).or_else(|error| match error {
         StartError::Data { path, source, .. } => {

@@ -82,6 +82,8 @@ pub(crate) struct Limits {
     pub(crate) open_files: u32,
     /// In bytes.
     pub(crate) memory: u64,
+    /// So much of that is not taken from it as long as others have some, in bytes.
+    pub(crate) memory_kept: u64,
     pub(crate) processes: u32,
     pub(crate) cpu_weight: u32,
     /// In bytes.
@@ -95,6 +97,8 @@ pub(crate) struct Limits {
 
 /// Enough for a thousand connections with their files.
 const OPEN_FILES: u32 = 2048;
+/// What is needed to reach and to steer the machine keeps its programs in memory, however short that is.
+const KEPT: u64 = 32 << 20;
 /// What everything else depends on is ended last.
 const ESSENTIAL: i16 = -900;
 const ORDINARY: i16 = 500;
@@ -114,7 +118,7 @@ impl Cage {
         };
         let all = Layer::ALL.iter().map(|(layer, ..)| *layer).filter(wanted);
         let (layers, missing): (Vec<Layer>, Vec<Layer>) = all.partition(|layer| abilities.has(*layer));
-        let is_essential = manifest.control || manifest.logs;
+        let is_essential = is_essential(manifest);
         let is_bounded_by_file = !layers.contains(&Layer::Disk) && !manifest.logs;
         let is_excused = |layer: &Layer| abilities.are_data_lost && *layer == Layer::Disk;
         Self {
@@ -130,7 +134,7 @@ impl Cage {
                 is_dynamic,
                 has_loopback: !cage.egress.is_empty() || cage.serves.is_some(),
                 has_host_network: is_host,
-                has_channel: is_essential,
+                has_channel: manifest.control || manifest.logs,
                 sets_clock: cage.capabilities.contains(&Capability::SysTime),
                 extras: cage.allow.clone(),
             },
@@ -141,6 +145,7 @@ impl Cage {
             limits: Limits {
                 open_files: OPEN_FILES,
                 memory: cage.memory_max.0,
+                memory_kept: if is_essential { KEPT.min(cage.memory_max.0) } else { 0 },
                 processes: cage.pids_max,
                 cpu_weight: cage.cpu_weight,
                 disk: cage.disk_max.0,
@@ -162,6 +167,11 @@ impl Cage {
         };
         !self.has(Layer::Files) || self.parts.iter().any(shows)
     }
+}
+
+/// Whether a service is needed to reach and to steer the machine.
+pub(crate) fn is_essential(manifest: &Manifest) -> bool {
+    manifest.control || manifest.logs || manifest.cage.network == Network::Host
 }
 
 /// The user id of a service: the same on every machine and at every boot, with nothing to be kept anywhere. The range is

@@ -234,7 +234,10 @@ fn any_event() -> impl Strategy<Value = Event> {
         (text.clone(), any::<bool>()).prop_map(|(reason, clean)| Event::Ended { clean, reason }),
         Just(Event::Abandoned),
         text.clone().prop_map(Event::Unwell),
+        text.clone().prop_map(Event::Condemned),
         text.prop_map(Event::Unstartable),
+        Just(Event::Frozen),
+        Just(Event::Thawed),
         Just(Event::Start),
         Just(Event::Stop),
         Just(Event::Restart),
@@ -368,4 +371,31 @@ proptest! {
         prop_assert_eq!(world.machine.state(), Failed);
         prop_assert!(world.spawns.len() <= START_LIMIT, "{} starts", world.spawns.len());
     }
+}
+
+#[test]
+fn for_a_frozen_service_no_time_runs_out() {
+    let rules = Rules { watchdog: Some(1_000), ..rules(Activation::Boot, Restart::Always) };
+    let mut machine = running(&rules);
+    // It has said that it is alive just before; that is heard late.
+    for (now, event) in [(100, Event::Frozen), (150, Event::Alive), (5_000, Event::Tick)] {
+        machine = step(machine, event, at(now), &rules).0;
+        assert_eq!((machine.state(), machine.deadline()), (Running, None));
+    }
+    let (machine, action) = step(machine, Event::Thawed, at(6_000), &rules);
+    assert_eq!((action, machine.deadline()), (None, Some(7_000)), "it has all its time once more");
+
+    let frozen = step(machine, Event::Frozen, at(6_100), &rules).0;
+    let (stopping, action) = step(frozen, Event::Stop, at(6_200), &rules);
+    assert_eq!((action, stopping.deadline()), (Some(Action::Terminate), Some(16_200)), "it can be stopped");
+}
+
+#[test]
+fn a_condemned_service_is_killed_at_once_and_comes_back_after_a_pause() {
+    let rules = rules(Activation::OnDemand, Restart::OnFailure);
+    let machine = step(running(&rules), Event::Frozen, at(10), &rules).0;
+    let (machine, action) = step(machine, Event::Condemned("too greedy".to_owned()), at(20), &rules);
+    assert_eq!((machine.state(), action, machine.deadline()), (Stopping, Some(Action::Kill), None));
+    let (machine, _) = step(machine, ended(false), at(30), &rules);
+    assert_eq!((machine.state(), machine.reason()), (Backoff, Some("too greedy")));
 }

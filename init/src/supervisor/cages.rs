@@ -54,7 +54,8 @@ impl Supervisor {
     }
 
     fn missing(&self) -> Vec<String> {
-        self.abilities.missing.iter().map(|(layer, why)| format!("{} ({why})", layer.words())).collect()
+        let layers = self.abilities.missing.iter().map(|(layer, why)| format!("{} ({why})", layer.words()));
+        layers.chain(self.relief.missing()).collect()
     }
 
     /// Stops hearing of them: no process of the service is left.

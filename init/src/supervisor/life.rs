@@ -35,6 +35,8 @@ impl Supervisor {
         if action == Action::Spawn {
             return Some(self.start(number));
         }
+        // One that does nothing does not hear that it is asked to stop.
+        let thawed = (action == Action::Terminate).then(|| self.release(number));
         let service = self.services.get(&number)?;
         let process = service.process.as_ref()?;
         match (action, service.living()) {
@@ -44,6 +46,9 @@ impl Supervisor {
                 service.group.kill(process.pid);
             }
             _ => {}
+        }
+        if thawed.is_none() {
+            self.release(number);
         }
         None
     }
@@ -121,6 +126,7 @@ impl Supervisor {
     fn bury(&mut self, number: u32) {
         let last_line = self.end_output(number);
         self.close_channel(number);
+        self.release(number);
         let Some(service) = self.services.get_mut(&number) else { return };
         let Some(exit) = service.process.take().and_then(|process| process.ended) else { return };
         let last_words = service.status.take().or(last_line);

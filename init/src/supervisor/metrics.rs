@@ -11,12 +11,7 @@ use crate::sys;
 impl Supervisor {
     /// Measures it now.
     pub(super) fn metrics(&self) -> Metrics {
-        let memory = fs::read_to_string("/proc/meminfo").unwrap_or_default();
-        let bytes = |key: &str| {
-            let line = memory.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':'));
-            let kib: Option<u64> = line.and_then(|line| line.split_ascii_whitespace().next()?.parse().ok());
-            kib.unwrap_or_default() * 1024
-        };
+        let memory = sys::memory().unwrap_or_default();
         let own = self.own_name.clone().map(|name| (name, sys::own_usage()));
         let of_services = self.services.values().filter_map(|service| {
             let process = service.process.as_ref()?;
@@ -29,8 +24,8 @@ impl Supervisor {
             cpu_ms: usage.cpu_ms,
         });
         Metrics {
-            memory_total: bytes("MemTotal"),
-            memory_available: bytes("MemAvailable"),
+            memory_total: memory.total,
+            memory_available: memory.available,
             pressure: pressure(),
             services: services.collect(),
         }

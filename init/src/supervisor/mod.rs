@@ -12,6 +12,7 @@ mod logs;
 mod metrics;
 mod output;
 mod peers;
+mod pressure;
 mod reload;
 mod screen;
 mod secrets;
@@ -45,6 +46,7 @@ use crate::token;
 use end::Stage;
 use logs::Logs;
 use peers::{Peer, Pending};
+use pressure::Relief;
 use secrets::Keeping;
 use service::Service;
 
@@ -69,6 +71,8 @@ pub(crate) struct Supervisor {
     groups: Groups,
     /// What this kernel gives to cages.
     abilities: Abilities,
+    /// What is done when memory runs short.
+    relief: Relief,
     watch: FolderWatch,
     null: File,
     /// A descriptor to have when there are no more.
@@ -148,6 +152,7 @@ impl Supervisor {
                     .filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?))),
             ),
             ready_to: std::env::var("NOTIFY_SOCKET").ok(),
+            relief: Relief::prepare(&abilities),
             abilities,
             groups,
             logs: Logs::make().map_err(StartError::kernel("make a pipe"))?,
@@ -186,6 +191,9 @@ impl Supervisor {
         self.poll.add(&self.signals, Source::Signals, Interest::READ)?;
         self.poll.add(&self.watch, Source::Manifests, Interest::READ)?;
         self.poll.add(&self.server, Source::Server, Interest::READ)?;
+        if let Some(pressure) = self.relief.pressure() {
+            self.poll.add(pressure, Source::Pressure, Interest::NOTICE)?;
+        }
         self.watch.cover(&paths::user_manifests(&self.layout.data))
     }
 
@@ -194,6 +202,9 @@ impl Supervisor {
         let mode = if self.mode == Mode::Developer { "developer mode" } else { "appliance" };
         self.say(&format!("llmbasedos {version} · {mode} · data in {}", self.layout.data.display()));
         cages::introduction(&self.abilities).iter().for_each(|line| self.say(line));
+        if let Some(why) = self.relief.missing() {
+            self.say(&format!("cages: not on this kernel: {why}"));
+        }
         if !self.groups.are_cgroups() {
             self.say("cages: no cgroup can be made here: processes that leave their service are searched for instead");
         }
@@ -233,6 +244,7 @@ impl Supervisor {
         let now = self.clock.now();
         let deadlines = self.services.values().filter_map(|service| service.machine.deadline());
         let upkeep = self.appliance.as_ref().map(|appliance| appliance.upkeep.deadline());
+        let deadlines = deadlines.chain(self.relief.deadline());
         let earliest = deadlines.chain(self.look_at).chain(self.stage.deadline()).chain(upkeep).min();
         let until = earliest.map(|deadline| deadline.saturating_sub(now));
         let sweeps = self.services.values().any(|service| service.process.is_some() && service.living().is_none());
@@ -258,6 +270,7 @@ impl Supervisor {
                 self.end_conversation(number);
                 self.feed(number, Event::Abandoned);
             }
+            Source::Pressure => self.hear_pressure(ready),
         }
     }
 
@@ -281,6 +294,7 @@ impl Supervisor {
         let is_due = |service: &Service| service.machine.deadline().is_some_and(|deadline| deadline <= now);
         let due: Vec<u32> = self.numbers(is_due);
         due.into_iter().for_each(|number| self.feed(number, Event::Tick));
+        self.relieve(now);
         if self.look_at.is_some_and(|at| at <= now) {
             self.look_at = None;
             self.look();

@@ -43,6 +43,8 @@ pub(super) struct Service {
     pub(super) is_leaving: bool,
     /// It failed because its `after` cannot be fulfilled, which another manifest may change.
     pub(super) is_misordered: bool,
+    /// Why its processes do nothing, while that is so.
+    pub(super) frozen: Option<String>,
     /// What it last reported.
     pub(super) status: Option<String>,
     /// What its process wrote last, as far as init has read it in the place of `logd`.
@@ -93,6 +95,7 @@ impl Service {
             is_listened_for: false,
             is_leaving: false,
             is_misordered: false,
+            frozen: None,
             status: None,
             last_line: None,
         }
@@ -146,7 +149,7 @@ impl Service {
             description: manifest.description.clone(),
             version: manifest.version.clone(),
             state,
-            reason: self.status.clone().filter(|_| self.machine.is_alive()).or(failure),
+            reason: self.frozen.clone().or(self.status.clone().filter(|_| self.machine.is_alive())).or(failure),
             pid: self.living().map(|process| process.pid),
             since_ms: self.since_ms,
             restarts: self.machine.restarts(),

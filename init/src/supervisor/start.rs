@@ -130,7 +130,12 @@ impl Supervisor {
         let connection = if plan.speaks_on_stdio { Some(accept(ends)?) } else { None };
         let entrance = service.group.entrance().map_err(Failure::Group)?;
         let limits = plan.cage.limits;
-        let bounds = Bounds { memory: limits.memory, processes: limits.processes, cpu_weight: limits.cpu_weight };
+        let bounds = Bounds {
+            memory: limits.memory,
+            memory_kept: limits.memory_kept,
+            processes: limits.processes,
+            cpu_weight: limits.cpu_weight,
+        };
         service.group.bound(&bounds).map_err(Failure::Bounds)?;
         let launch = Launch {
             program: &plan.program,

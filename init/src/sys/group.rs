@@ -24,6 +24,9 @@ const BURIAL_PAUSE: Duration = Duration::from_millis(5);
 /// The last of its memory, in bytes, which a service gets slowly.
 const SLOWED: u64 = 512 << 10;
 
+/// What those groups that are promised memory are promised together: the gateway, logd and netd, 32 MiB each.
+const KEPT_TOGETHER: u64 = 96 << 20;
+
 /// Where the groups of this init lie.
 pub(crate) struct Groups {
     folder: Option<PathBuf>,
@@ -57,6 +60,8 @@ impl Groups {
             let file = folder.as_ref().map(|folder| folder.join("cgroup.subtree_control")).unwrap_or_default();
             let _ = fs::write(file, format!("+{controller}"));
         }
+        // What groups are promised they have of their parent; where that is promised more, it goes to all of them.
+        let _ = folder.as_ref().map(|folder| fs::write(folder.join("memory.low"), KEPT_TOGETHER.to_string()));
         // An init that ran in another cgroup has left them elsewhere.
         kill_marked(mark_prefix);
         Self { folder }
@@ -119,6 +124,7 @@ impl Group {
         let values = [
             ("memory.max", bounds.memory.to_string()),
             ("memory.high", high.to_string()),
+            ("memory.low", bounds.memory_kept.to_string()),
             ("memory.swap.max", "0".to_owned()),
             // All of it ends then, not one process of it.
             ("memory.oom.group", "1".to_owned()),
@@ -143,6 +149,18 @@ impl Group {
             Some(leaf) => kill_leaf(leaf),
             None => self.walk(main).into_iter().for_each(kill_process),
         }
+    }
+
+    /// Lets them do nothing, or go on. Those that do nothing can be killed; they hear nothing else.
+    pub(crate) fn freeze(&self, is_frozen: bool) -> io::Result<()> {
+        let leaf = self.leaf.as_ref().ok_or(io::ErrorKind::Unsupported)?;
+        fs::write(leaf.join("cgroup.freeze"), if is_frozen { "1" } else { "0" })
+    }
+
+    /// The memory that they use together, in bytes; `None` where nobody counts it.
+    pub(crate) fn memory(&self) -> Option<u64> {
+        let text = fs::read_to_string(self.leaf.as_ref()?.join("memory.current")).ok()?;
+        text.trim().parse().ok()
     }
 
     /// What they use.
@@ -202,6 +220,8 @@ impl Drop for Group {
 pub(crate) struct Bounds {
     /// In bytes.
     pub(crate) memory: u64,
+    /// So much of that is taken from it last of all.
+    pub(crate) memory_kept: u64,
     pub(crate) processes: u32,
     pub(crate) cpu_weight: u32,
 }

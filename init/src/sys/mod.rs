@@ -15,6 +15,7 @@ mod notify;
 mod parent;
 mod pipe;
 mod poll;
+mod pressure;
 mod project;
 mod quota;
 mod signals;
@@ -39,9 +40,12 @@ pub(crate) use machine::{
 };
 pub(crate) use mount::{Access, Mount, become_program, remount, switch_root, unmount};
 pub(crate) use notify::tell_starter;
-pub(crate) use parent::{adopt_orphans, end_with_parent, is_privileged, raise_open_files, restrict_new_files};
+pub(crate) use parent::{
+    adopt_orphans, end_with_parent, is_privileged, raise_open_files, restrict_new_files, stay_in_memory,
+};
 pub(crate) use pipe::{PIPE_CAPACITY, give_back, has_room, memory_file, move_to_file, peek, sealed_content, waiting};
 pub(crate) use poll::{Interest, Poll, Ready, Source};
+pub(crate) use pressure::{Pressure, memory};
 pub(crate) use project::give_tree;
 pub(crate) use quota::{Quota, Quotas, is_in_memory};
 pub(crate) use signals::{Signals, Wish};

@@ -3,6 +3,7 @@
 use std::io;
 use std::os::unix::process::parent_id;
 
+use nix::sys::mman::{MlockAllFlags, mlockall};
 use nix::sys::prctl;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{Signal, raise};
@@ -36,6 +37,12 @@ pub(crate) fn is_privileged() -> bool {
 pub(crate) fn raise_open_files() -> io::Result<()> {
     let (_, most) = getrlimit(Resource::RLIMIT_NOFILE)?;
     Ok(setrlimit(Resource::RLIMIT_NOFILE, most, most)?)
+}
+
+/// Keeps all of init in memory, its program as well: where memory is short, init is who does something about it. No process
+/// that it starts inherits that (mlockall(2)).
+pub(crate) fn stay_in_memory() -> io::Result<()> {
+    Ok(mlockall(MlockAllFlags::MCL_CURRENT | MlockAllFlags::MCL_FUTURE)?)
 }
 
 /// Whatever init creates is for its owner alone.

@@ -33,6 +33,8 @@ pub(crate) enum Source {
     Refusals(u32),
     /// The connection that is the standard input and output of a service.
     Conversation(u32),
+    /// The kernel, when memory runs short.
+    Pressure,
 }
 
 impl Source {
@@ -49,6 +51,7 @@ impl Source {
             Self::Channel(number) => (8, number),
             Self::Refusals(number) => (9, number),
             Self::Conversation(number) => (10, number),
+            Self::Pressure => (11, 0),
         };
         (kind << 32) | u64::from(number)
     }
@@ -67,6 +70,7 @@ impl Source {
             8 => Self::Channel(number),
             9 => Self::Refusals(number),
             10 => Self::Conversation(number),
+            11 => Self::Pressure,
             _ => return None,
         })
     }
@@ -77,17 +81,21 @@ impl Source {
 pub(crate) struct Interest {
     pub(crate) read: bool,
     pub(crate) write: bool,
+    /// What the kernel itself has to say (`EPOLLPRI`).
+    pub(crate) notice: bool,
 }
 
 impl Interest {
-    pub(crate) const READ: Self = Self { read: true, write: false };
+    pub(crate) const READ: Self = Self { read: true, write: false, notice: false };
     /// Nothing but a hang-up.
-    pub(crate) const END: Self = Self { read: false, write: false };
+    pub(crate) const END: Self = Self { read: false, write: false, notice: false };
+    pub(crate) const NOTICE: Self = Self { read: false, write: false, notice: true };
 
     fn flags(self) -> EpollFlags {
         let mut flags = EpollFlags::empty();
         flags.set(EpollFlags::EPOLLIN, self.read);
         flags.set(EpollFlags::EPOLLOUT, self.write);
+        flags.set(EpollFlags::EPOLLPRI, self.notice);
         flags
     }
 }
@@ -167,7 +175,8 @@ mod tests {
 
     #[test]
     fn a_source_survives_the_kernel() {
-        for source in [Source::Signals, Source::Server, Source::Client(7), Source::Channel(u32::MAX)] {
+        for source in [Source::Signals, Source::Server, Source::Client(7), Source::Channel(u32::MAX), Source::Pressure]
+        {
             assert_eq!(Source::decode(source.encode()), Some(source));
         }
         assert_eq!(Source::decode(99 << 32), None);
