@@ -32,6 +32,8 @@ pub(crate) const SECOND: &[&str] = &[
     "nls_cp437",
     "nls_ascii",
     "quota_v2",
+    "tpm_tis",
+    "tpm_crb",
     "virtio_net",
     "virtio-rng",
     "phy-generic",

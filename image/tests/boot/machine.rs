@@ -237,6 +237,11 @@ impl Machine {
 
     /// Switches it on as it comes: firmware starts the boot loader, and that a slot; and again after each restart.
     pub(crate) fn boot_by_firmware(&self) -> Guest<'_> {
+        self.boot_by_firmware_with(&[])
+    }
+
+    /// The same with what is added to QEMU's command line.
+    pub(crate) fn boot_by_firmware_with(&self, options: &[&str]) -> Guest<'_> {
         let variables = self.folder.path().join("variables.fd");
         if !variables.exists() {
             fs::copy(self.architecture.built("variables.fd"), &variables).expect("copied");
@@ -248,7 +253,7 @@ impl Machine {
             &format!("{flash},readonly=on,file={}", self.architecture.built("firmware.fd").display()),
         ]);
         qemu.args(["-drive", &format!("{flash},file={}", variables.display()), "-action", "watchdog=reset"]);
-        self.start(&mut qemu)
+        self.start(qemu.args(options))
     }
 
     fn qemu(&self, drive: &str) -> (Command, &'static str) {

@@ -22,3 +22,4 @@ mod reproducible;
 mod site;
 mod slots;
 mod tick;
+mod tpm;
