@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use spec::control::CagesInfo;
 use tokio::task::JoinHandle;
 
 use crate::address::{Address, Surroundings, candidates};
@@ -20,6 +21,9 @@ use crate::render::safe;
 use crate::render::terminal::{Role, Terminal};
 use crate::shell::watch::Watch;
 use crate::token;
+
+/// How long the first lines wait for what is said of cages.
+const GREETING: Duration = Duration::from_secs(2);
 
 /// The catalogue as it was fetched last, shared with the completion.
 pub(super) type KnownTools = Arc<Mutex<Option<Arc<Catalogue>>>>;
@@ -91,10 +95,24 @@ impl Session {
             Ok(client) => {
                 let terminal = Terminal::of(&std::io::stderr());
                 note(&format!("{} · {}", terminal.paint(Role::Strong, &safe::line(client.server())), client.address()));
+                if let Some(missing) = self.missing_of_cages().await {
+                    let line = format!("cages: not on this kernel: {missing} · system.cages says why");
+                    note(&terminal.paint(Role::Strong, &safe::line(&line)));
+                }
                 note(&terminal.paint(Role::Dim, "help shows what there is · Tab completes · Ctrl-D leaves"));
             }
             Err(error) => complain(&error),
         }
+    }
+
+    /// What the machine's kernel does not give to cages; `None` where it gives all, or where nobody says so.
+    async fn missing_of_cages(&mut self) -> Option<String> {
+        let request = Request::Tool { name: "system.cages".to_owned(), arguments: serde_json::Map::new() };
+        let asked = tokio::time::timeout(GREETING, self.call(&request, false));
+        let cages: CagesInfo = serde_json::from_value(asked.await.ok()?.ok()?.value).ok()?;
+        // Each with why, in parentheses.
+        let layers = cages.missing.iter().map(|layer| layer.split(" (").next().unwrap_or(layer));
+        Some(layers.collect::<Vec<_>>().join(", ")).filter(|missing| !missing.is_empty())
     }
 
     /// Connects to another gateway.

@@ -170,6 +170,10 @@ fn tool(params: &Value, id: &Value) -> Option<Vec<Value>> {
         json!({"jsonrpc": "2.0", "method": "notifications/progress", "params": params})
     };
     Some(match params["name"].as_str().expect("a name") {
+        "system.cages" => {
+            let missing = ["the memory limit (not delegated)", "the disk quota (not made for it)"];
+            vec![result(json!({"content": [], "structuredContent": {"layers": ["files"], "missing": missing}}))]
+        }
         "kv.set" => {
             assert!(arguments["key"].is_string() && !arguments["value"].is_null(), "{arguments}");
             vec![result(json!({"content": [], "structuredContent": {"status": "ok"}}))]

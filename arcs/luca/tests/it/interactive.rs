@@ -84,6 +84,7 @@ fn ctrl_c_cancels_the_call_and_not_the_shell() {
     let home = tempfile::tempdir().expect("a folder");
     let gateway = Gateway::unix(home.path());
     let mut screen = Screen::start(home.path(), &gateway.address);
+    screen.expect("cages: not on this kernel: the memory limit, the disk quota · system.cages says why");
     screen.expect(PROMPT);
     screen.press("test.slow\r");
     let call = gateway.wait_for_call("test.slow");

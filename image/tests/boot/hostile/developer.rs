@@ -1,13 +1,12 @@
 //! In developer mode: as root, and as somebody who has no privileges.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
 use std::net::{TcpListener, UdpSocket};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{SocketAddr, UnixListener};
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex};
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -15,18 +14,19 @@ use tempfile::TempDir;
 use super::judge::{Came, Judge, Targets};
 use super::table::ROWS;
 use super::{PROFILES, manifest, programs};
-use crate::machine::{TOKEN, call, free_port, repository, until};
+use crate::machine::{Console, TOKEN, call, free_port, repository, tool};
 
 /// `nobody`: who has no privileges.
 const NOBODY: &str = "65534";
 
 /// A system that `init --dev` runs; dropping it ends it.
-struct System {
+pub(super) struct System {
     folder: TempDir,
     init: Child,
     port: u16,
     sites: u16,
-    said: Arc<Mutex<String>>,
+    /// The port of this machine that the Arc `mover` may reach.
+    pub(super) served: u16,
     /// What attempts are aimed at: all of them would answer.
     loopback: TcpListener,
     dns: (TcpListener, UdpSocket),
@@ -35,78 +35,39 @@ struct System {
 }
 
 impl System {
-    fn start(is_root: bool, without: &[&str]) -> Self {
+    pub(super) fn start(is_root: bool, without: &[&str]) -> Self {
         let folder = tempfile::Builder::new().prefix("hostile").tempdir().expect("a folder");
-        let at = |name: &str| folder.path().join(name);
-        for name in ["bin", "manifests/kv", "manifests/sites", "data/arcs.d", "data/sites"] {
-            fs::create_dir_all(at(name)).expect("made");
-        }
-        let built = programs();
-        for name in ["init", "gateway", "arcs", "hostile"] {
-            fs::copy(built.join(name), at("bin").join(name)).expect("copied");
-        }
-        for name in ["kv", "sites"] {
-            let path = format!("manifests/{name}/arc.toml");
-            fs::copy(repository().join(format!("arcs/{name}/arc.toml")), at(&path)).expect("copied");
-        }
-        let exec = at("bin/hostile").display().to_string();
-        for profile in PROFILES {
-            fs::write(at("data/arcs.d").join(format!("{profile}.toml")), manifest(profile, &exec)).expect("written");
-        }
-        let (port, sites) = (free_port(), free_port());
+        let (port, sites, served) = (free_port(), free_port(), free_port());
+        fill(folder.path(), served);
         let config = format!(
             "[gateway]\ntokens = [\"{TOKEN}\"]\n[listen]\ngateway = \"127.0.0.1:{port}\"\nsites = \"127.0.0.1:{sites}\"\n"
         );
-        fs::write(at("data/llmbasedos.toml"), config).expect("written");
+        fs::write(folder.path().join("data/llmbasedos.toml"), config).expect("written");
         let abstract_name = format!("hostile-{port}");
         let address = SocketAddr::from_abstract_name(&abstract_name).expect("a name");
         let dns = TcpListener::bind("127.0.0.1:0").expect("a port");
         let same = UdpSocket::bind(dns.local_addr().expect("an address")).expect("the same port");
-        let mut command = match is_root {
-            true => Command::new(at("bin/init")),
-            false => {
-                crate::machine::tool(
-                    "chown",
-                    &["-R", &format!("{NOBODY}:{NOBODY}"), &folder.path().display().to_string()],
-                );
-                fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("set");
-                let mut command = Command::new("setpriv");
-                command.args(["--reuid", NOBODY, "--regid", NOBODY, "--clear-groups", "--no-new-privs"]);
-                command.arg(at("bin/init"));
-                command
-            }
-        };
-        command.arg("--dev").arg("--data").arg(at("data")).arg("--manifests").arg(at("manifests"));
-        command.arg("--config").arg(at("data/llmbasedos.toml")).arg("--bin").arg(at("bin"));
+        let mut command = command(folder.path(), is_root);
         command.args(without.iter().flat_map(|layer| ["--without", layer]));
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut init = command.spawn().expect("init starts");
-        let said = Arc::new(Mutex::new(String::new()));
-        let (output, heard) = (BufReader::new(init.stderr.take().expect("piped")), Arc::clone(&said));
-        std::thread::spawn(move || {
-            for line in output.lines().map_while(Result::ok) {
-                let mut heard = heard.lock().expect("sound");
-                heard.push_str(&line);
-                heard.push('\n');
-            }
-        });
-        let system = Self {
+        let console = Console::of(init.stderr.take().expect("piped"));
+        console.says("up in ");
+        Self {
             init,
             port,
             sites,
-            said,
+            served,
             loopback: TcpListener::bind("127.0.0.1:0").expect("a port"),
             dns: (dns, same),
             _abstract: UnixListener::bind_addr(&address).expect("bound"),
             abstract_name,
             folder,
-        };
-        until("init is up", || Some(()).filter(|()| system.said().contains("up in ")));
-        system
+        }
     }
 
-    fn said(&self) -> String {
-        self.said.lock().expect("sound").clone()
+    pub(super) fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
     }
 
     fn call(&self, words: &[&str]) -> Result<Value, String> {
@@ -132,21 +93,59 @@ impl System {
     }
 }
 
+/// Programs, manifests and folders. The Arc `mover` may reach one port of this machine.
+fn fill(folder: &Path, served: u16) {
+    let at = |name: &str| folder.join(name);
+    for name in ["bin", "manifests/kv", "manifests/sites", "data/arcs.d", "data/sites"] {
+        fs::create_dir_all(at(name)).expect("made");
+    }
+    let built = programs();
+    for name in ["init", "gateway", "arcs", "hostile"] {
+        fs::copy(built.join(name), at("bin").join(name)).expect("copied");
+    }
+    for name in ["kv", "sites"] {
+        let path = format!("manifests/{name}/arc.toml");
+        fs::copy(repository().join(format!("arcs/{name}/arc.toml")), at(&path)).expect("copied");
+    }
+    let exec = at("bin/hostile").display().to_string();
+    let egress = format!("[cage]\negress = [\"127.0.0.1:{served}\"]\n");
+    for name in PROFILES.into_iter().chain(["mover"]) {
+        let text = manifest(name, &exec);
+        let text = if name == "mover" { text.replace("[cage]\n", &egress) } else { text };
+        fs::write(at("data/arcs.d").join(format!("{name}.toml")), text).expect("written");
+    }
+}
+
+/// `init --dev` on such a folder, as root or as nobody.
+fn command(folder: &Path, is_root: bool) -> Command {
+    let at = |name: &str| folder.join(name);
+    let mut command = match is_root {
+        true => Command::new(at("bin/init")),
+        false => {
+            tool("chown", &["-R", &format!("{NOBODY}:{NOBODY}"), &folder.display().to_string()]);
+            fs::set_permissions(folder, fs::Permissions::from_mode(0o755)).expect("set");
+            let mut command = Command::new("setpriv");
+            command.args(["--reuid", NOBODY, "--regid", NOBODY, "--clear-groups", "--no-new-privs"]);
+            command.arg(at("bin/init"));
+            command
+        }
+    };
+    command.arg("--dev").arg("--data").arg(at("data")).arg("--manifests").arg(at("manifests"));
+    command.arg("--config").arg(at("data/llmbasedos.toml")).arg("--bin").arg(at("bin"));
+    command
+}
+
 impl Drop for System {
     fn drop(&mut self) {
         let pid = self.init.id().to_string();
         let _ = Command::new("kill").arg(&pid).status();
         let _ = self.init.wait();
-        if std::thread::panicking() {
-            eprintln!("{}", self.said());
-        }
     }
 }
 
 /// Everything is tried in both cages.
 fn nothing_succeeds(is_root: bool) {
     let system = System::start(is_root, &[]);
-    eprintln!("{}", system.said());
     let call = |words: &[&str]| system.call(words);
     let judge = Judge::new(&call, system.targets());
     let mut red = 0;

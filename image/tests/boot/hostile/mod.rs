@@ -6,6 +6,7 @@
 
 mod capture;
 mod developer;
+mod figures;
 mod guest;
 mod judge;
 mod table;
@@ -33,19 +34,16 @@ fn programs() -> PathBuf {
     target.join(kind).join("quick")
 }
 
-/// Its manifest in one of the two cages; the program lies at `exec`.
-fn manifest(profile: &str, exec: &str) -> String {
-    let cage = match profile {
-        "hostile" => "",
-        // The one host that it may reach is nobody's (RFC 5737).
-        _ => {
-            "allow = [\"jit\", \"libraries\", \"processes\", \"openat2\", \"runtime\"]\nproc = true\n\
-              egress = [\"198.51.100.7:443\"]\n"
-        }
-    };
+/// All exceptions that a manifest can ask for. The one host that it may reach is nobody's (RFC 5737).
+const EXCEPTIONS: &str = "allow = [\"jit\", \"libraries\", \"processes\", \"openat2\", \"runtime\"]\nproc = true\n\
+                          egress = [\"198.51.100.7:443\"]\n";
+
+/// Its manifest under that name; the program lies at `exec`.
+fn manifest(name: &str, exec: &str) -> String {
+    let cage = if name == PROFILES[1] { EXCEPTIONS } else { "" };
     format!(
-        "name = \"{profile}\"\nversion = \"1\"\ndescription = \"Tries everything\"\nexec = [\"{exec}\"]\n\
-         ready = \"exec\"\ntimeout = \"500s\"\n[tools.answer]\ntimeout = \"20s\"\n[cage]\n{cage}\
+        "name = \"{name}\"\nversion = \"1\"\ndescription = \"Tries everything\"\nexec = [\"{exec}\"]\n\
+         ready = \"exec\"\ntimeout = \"500s\"\n[tools.answer]\ntimeout = \"10s\"\n[cage]\n{cage}\
          mounts = [{{ path = \"/data/sites\", mode = \"rw\" }}]\nmemory_max = \"64M\"\npids_max = 48\n\
          disk_max = \"{}M\"\n",
         table::DISK_MAX >> 20
