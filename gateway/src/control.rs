@@ -288,11 +288,13 @@ impl Incoming {
     fn arc_added(&mut self, params: &str) -> Result<Event, String> {
         let listener = self.attached()?;
         let egress = self.attached()?;
-        let ArcAdded { manifest, socket, egress: granted } =
+        let ArcAdded { manifest, socket, egress: granted, serves } =
             serde_json::from_str(params).map_err(|error| error.to_string())?;
         // init has judged it already, and knows whose it is.
         let mut manifest = Manifest::parse("arc.toml", &manifest, Origin::System).map_err(|error| error.to_string())?;
         manifest.cage.egress.extend(granted);
+        // Who takes a port takes what others send there.
+        manifest.cage.serves = manifest.cage.serves.filter(|_| serves);
         Ok(Event::ArcAdded { manifest: Box::new(manifest), socket, listener, egress })
     }
 

@@ -94,7 +94,7 @@ impl Gateway {
     /// Makes a call for `who`, and writes it down. Dropping the future cancels the call.
     pub(crate) async fn call(&self, who: &Who, wish: Wish) -> Answer {
         let mut entry = self.audit.open(who, &wish.tool);
-        let answer = self.curtain.hide(self.judge_and_forward(who, wish, &mut entry).await);
+        let answer = self.judge_and_forward(who, wish, &mut entry).await;
         entry.finish(&answer).await;
         answer
     }
@@ -123,7 +123,9 @@ impl Gateway {
             }
         };
         drop(touched);
-        answer
+        // What the gateway itself refuses holds nothing but the caller's own words: hidden, they would tell a caller which
+        // of its guesses is a secret.
+        self.curtain.hide(answer)
     }
 
     /// Finds the tool called `name`, if `who` may call it.

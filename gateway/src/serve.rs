@@ -95,7 +95,9 @@ async fn serve(inherited: Inherited, tokens: Vec<Token>, audit: Arc<Audit>) -> R
         stop: CancellationToken::new(),
         sessions: TaskTracker::new(),
     });
-    let told = tokio::spawn(follow(Arc::clone(&gateway), incoming));
+    let own = websocket.as_ref().and_then(|listener| listener.local_addr().ok());
+    let egress = Egress::new(Arc::clone(&gateway), own);
+    let told = tokio::spawn(follow(Arc::clone(&gateway), egress, incoming));
     take_in_services(&gateway).await;
     tokio::spawn(unix::serve_owner(Arc::clone(&gateway), owner));
     if let Some(listener) = websocket {
@@ -118,9 +120,8 @@ async fn serve(inherited: Inherited, tokens: Vec<Token>, audit: Arc<Audit>) -> R
 }
 
 /// Does what init tells, until the channel ends.
-async fn follow(gateway: Arc<Gateway>, mut incoming: Incoming) -> Result<(), ControlError> {
+async fn follow(gateway: Arc<Gateway>, egress: Arc<Egress>, mut incoming: Incoming) -> Result<(), ControlError> {
     let listeners = ArcListeners::default();
-    let egress = Egress::new(Arc::clone(&gateway));
     loop {
         match incoming.next().await? {
             Event::EgressPort { name, listener } => {

@@ -1,4 +1,4 @@
-//! What the router may reach: the hosts of its backends, as `llmbasedos.toml` grants them.
+//! What the owner grants: the router the hosts of its backends, a model server its port, as `llmbasedos.toml` has it.
 
 use toml::{Table, Value};
 
@@ -11,6 +11,13 @@ pub(crate) fn of_backends(backends: &Table) -> Table {
     hosts.sort();
     hosts.dedup();
     nested(&["llm_router"], table([("egress", hosts)]))
+}
+
+/// The same with the model server of that name, which others reach at the port that it serves.
+pub(crate) fn with_server(backends: &Table, name: &str) -> Table {
+    let mut grants = of_backends(backends);
+    grants.insert(name.to_owned(), Value::from(table([("serves", true)])));
+    grants
 }
 
 /// `127.0.0.1:11434` of `http://127.0.0.1:11434`.
@@ -36,5 +43,6 @@ mod tests {
         ]);
         let expected = "[llm_router]\negress = [\"[::1]:9\", \"a.example:443\", \"h:80\"]\n";
         assert_eq!(of_backends(&backends).to_string(), expected);
+        assert_eq!(with_server(&backends, "m").to_string(), format!("{expected}\n[m]\nserves = true\n"));
     }
 }

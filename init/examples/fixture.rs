@@ -5,7 +5,8 @@
 //! of that name, reads a line and echoes it · `forever:NAME` does so again and again · `control` writes each line of
 //! the control channel, and calls the attached descriptor's socket · `deaf` ignores SIGTERM · `orphan` leaves a
 //! process in a session of its own · `break:NAME` shuts a listener down · `flood` writes without end · `gate:FILE`
-//! waits until the file is there · `exit:CODE` ends · `sleep` waits for a signal.
+//! waits until the file is there · `insist` tries to chroot 20,000 times · `exit:CODE` ends · `sleep` waits for a
+//! signal.
 
 #![expect(clippy::print_stdout, reason = "what a service writes is its log")]
 #![expect(clippy::unwrap_used, reason = "a test's service may fail as it likes")]
@@ -64,6 +65,11 @@ fn obey(word: &str, rest: &str) {
             while !std::path::Path::new(rest).exists() {
                 std::thread::sleep(Duration::from_millis(5));
             }
+        }
+        "insist" => {
+            // Refused by every cage; who insists is heard for a while, and refused for ever.
+            let refusals = (0..20_000).filter(|_| std::os::unix::fs::chroot("/").is_err()).count();
+            println!("refused {refusals} times");
         }
         "exit" => exit(rest.parse().unwrap()),
         "sleep" => loop {

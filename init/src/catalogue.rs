@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use spec::{Name, Transport};
 
+use crate::cage::user_of;
 use crate::manifests::Candidate;
 
 /// What is left of all manifests once no two claim the same.
@@ -22,6 +23,8 @@ pub(crate) fn settle(candidates: impl IntoIterator<Item = Candidate>) -> Catalog
     let own = "init".parse::<Name>().into_iter().map(|name| (name, "init itself".to_owned()));
     let mut names: BTreeMap<Name, String> = own.collect();
     let mut namespaces: BTreeMap<Name, String> = BTreeMap::new();
+    let mut users: BTreeMap<u32, String> = BTreeMap::new();
+    let mut ports: BTreeMap<u16, String> = BTreeMap::new();
     let mut catalogue = Catalogue::default();
     for candidate in candidates {
         let manifest = &candidate.manifest;
@@ -32,10 +35,23 @@ pub(crate) fn settle(candidates: impl IntoIterator<Item = Candidate>) -> Catalog
         };
         let name = names.get(&manifest.name).map(|by| taken("the name", &manifest.name, by));
         let namespace = || claimed.clone().find_map(|name| Some(taken("the namespace", name, namespaces.get(name)?)));
-        if let Some(refusal) = name.or_else(namespace) {
+        // Two names with one number would be one user, and share what bounds a user.
+        let user = user_of(manifest.name.as_str());
+        let number = || users.get(&user).map(|by| taken("the user id of the name", &manifest.name, by));
+        let port = manifest.cage.serves.and_then(|port| Some((port, ports.get(&port)?)));
+        let port = || {
+            let (port, by) = port?;
+            Some(format!(
+                "{}: the port {port} that it `serves` is taken by {by}; {} was not started",
+                candidate.file, manifest.name
+            ))
+        };
+        if let Some(refusal) = name.or_else(namespace).or_else(number).or_else(port) {
             catalogue.refused.push(refusal);
             continue;
         }
+        users.insert(user, candidate.file.clone());
+        ports.extend(manifest.cage.serves.map(|port| (port, candidate.file.clone())));
         namespaces.extend(claimed.map(|namespace| (namespace.clone(), candidate.file.clone())));
         names.insert(manifest.name.clone(), candidate.file.clone());
         catalogue.services.push(candidate);
@@ -122,6 +138,23 @@ mod tests {
             "3.toml: the namespace fs is taken by 1.toml; disk was not started",
         ];
         assert_eq!(catalogue.refused, expected);
+    }
+
+    #[test]
+    fn a_name_that_was_made_to_have_the_number_of_another_is_refused() {
+        let catalogue = settle([candidate("1.toml", "kv", ""), candidate("2.toml", "weather_dz8w4na", "")]);
+        assert_eq!(names(&catalogue), ["kv"]);
+        let expected =
+            "2.toml: the user id of the name weather_dz8w4na is taken by 1.toml; weather_dz8w4na was not started";
+        assert_eq!(catalogue.refused, [expected]);
+    }
+
+    #[test]
+    fn a_port_is_served_by_one() {
+        let serves = "transport = \"none\"\nactivation = \"boot\"\n[cage]\nserves = 11434";
+        let catalogue = settle([candidate("1.toml", "llama", serves), candidate("2.toml", "a_weather", serves)]);
+        assert_eq!(names(&catalogue), ["llama"]);
+        assert!(catalogue.refused[0].contains("the port 11434 that it `serves` is taken by 1.toml"));
     }
 
     #[test]

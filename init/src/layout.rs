@@ -2,9 +2,14 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
+use nix::sys::stat::{Mode, mkdirat};
+use nix::unistd::fsync;
 use spec::paths;
 
 use crate::error::StartError;
@@ -117,6 +122,30 @@ pub(crate) fn create_folder(path: &Path) -> io::Result<()> {
     }
 }
 
+/// The same below `base`, where services may write: no link is followed on the way, so that nobody has init make folders
+/// elsewhere. A file that is there in the place of the last one stays.
+pub(crate) fn create_folder_in(base: &Path, path: &Path) -> io::Result<()> {
+    let below = path.strip_prefix(base).map_err(io::Error::other)?;
+    let mut above: OwnedFd = File::open(base)?.into();
+    let how = OpenHow::new()
+        .flags(OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW)
+        .resolve(ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS);
+    let mut names = below.components().map(Component::as_os_str).peekable();
+    while let Some(name) = names.next() {
+        let open = || openat2(&above, name, how);
+        above = match open() {
+            Err(Errno::ENOTDIR) if names.peek().is_none() => return Ok(()),
+            Err(Errno::ENOENT) => {
+                mkdirat(&above, name, Mode::S_IRWXU)?;
+                fsync(&above)?;
+                open()?
+            }
+            other => other?,
+        };
+    }
+    Ok(())
+}
+
 /// Replaces a small file for its owner alone (0600), so that a reader finds the old or the new one whole, also after a
 /// power cut.
 pub(crate) fn write_private(path: &Path, content: &[u8]) -> io::Result<()> {
@@ -131,6 +160,22 @@ pub(crate) fn write_private(path: &Path, content: &[u8]) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_link_leads_out_of_the_folder_in_which_one_is_made() {
+        let (data, outside) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
+        let at = |name: &str| data.path().join(name);
+        create_folder_in(data.path(), &at("arcs/kv")).expect("made");
+        create_folder_in(data.path(), &at("arcs/kv")).expect("there");
+        fs::write(at("arcs/file"), "x").expect("written");
+        create_folder_in(data.path(), &at("arcs/file")).expect("left as it is");
+        std::os::unix::fs::symlink(outside.path(), at("arcs/link")).expect("linked");
+        assert!(create_folder_in(data.path(), &at("arcs/link/key.tpm")).is_err());
+        // Itself it is left as it is, as a file would be; who binds it follows no link either.
+        let _ = create_folder_in(data.path(), &at("arcs/link"));
+        assert_eq!(fs::read_dir(outside.path()).expect("there").count(), 0);
+        assert!(create_folder_in(data.path(), Path::new("/elsewhere")).is_err());
+    }
 
     #[test]
     fn paths_of_a_manifest_are_found_in_the_data_folder() {

@@ -273,9 +273,36 @@ impl Cage {
     }
 }
 
+impl Cage {
+    /// What no manifest of the owner may ask for, each with why.
+    pub(crate) fn beyond_anybody(&self) -> impl Iterator<Item = (&'static str, String)> {
+        let connections = (self.traffic.connections > MOST_CONNECTIONS)
+            .then(|| ("traffic", format!("`connections` is at most {MOST_CONNECTIONS}: they are shared by all")));
+        let weight = (self.cpu_weight > CPU_WEIGHT)
+            .then(|| ("cpu_weight", format!("is at most {CPU_WEIGHT}, which is what everybody else has")));
+        connections.into_iter().chain(weight)
+    }
+}
+
 /// What holds the secrets and the data of others, and what steers the machine.
-const SYSTEMS_OWN: [&str; 8] =
-    ["/data/arcs", "/data/arcs.d", "/data/log", "/data/secrets", "/dev", "/proc", "/run", "/sys"];
+const SYSTEMS_OWN: [&str; 13] = [
+    "/config",
+    "/data/arcs",
+    "/data/arcs.d",
+    "/data/gateway.token",
+    "/data/keys",
+    "/data/llmbasedos.toml",
+    "/data/log",
+    "/data/run",
+    "/data/secrets",
+    "/dev",
+    "/proc",
+    "/run",
+    "/sys",
+];
+
+/// What an Arc of the owner's may ask for at the most.
+const MOST_CONNECTIONS: u32 = 64;
 
 impl Mount {
     /// Whether a manifest of the owner may name it.

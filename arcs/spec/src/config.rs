@@ -63,11 +63,17 @@ pub struct Grant {
     pub secrets: Vec<Name>,
     /// Hosts that it may reach through the egress proxy.
     pub egress: Vec<HostPort>,
+    /// Whether others reach it at the port of loopback that its manifest `serves`.
+    pub serves: bool,
 }
 
 impl Grant {
     fn of_section(section: &Section<'_>) -> Self {
-        Self { secrets: section.or("secrets", Vec::new()), egress: section.or("egress", Vec::new()) }
+        Self {
+            secrets: section.or("secrets", Vec::new()),
+            egress: section.or("egress", Vec::new()),
+            serves: section.or("serves", false),
+        }
     }
 }
 

@@ -223,6 +223,9 @@ pub struct ArcAdded {
     /// Hosts that the owner grants it beside those of the manifest.
     #[serde(default)]
     pub egress: Vec<HostPort>,
+    /// Whether others reach it at the port that its manifest `serves`: it is the system's own, or the owner grants it.
+    #[serde(default)]
+    pub serves: bool,
 }
 
 /// How the machine as a whole is doing. What only an appliance has is absent on a developer's machine.

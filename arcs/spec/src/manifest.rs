@@ -228,6 +228,9 @@ impl Manifest {
         if self.cage.network == Network::Host || !self.cage.capabilities.is_empty() {
             root.report("cage", "`network` and `capabilities` are for the system's own services");
         }
+        for (key, message) in self.cage.beyond_anybody() {
+            root.report("cage", format!("{key}: {message}"));
+        }
         for mount in self.cage.mounts.iter().filter(|mount| !mount.is_for_anybody()) {
             let message = "is the system's own, and what is not below /data can be read alone";
             root.report("cage", format!("{} cannot be a mount: it {message}", mount.path));

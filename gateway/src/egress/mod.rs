@@ -48,6 +48,8 @@ pub(crate) struct Egress {
     gateway: Arc<Gateway>,
     names: Names,
     doors: Mutex<HashMap<Name, Door>>,
+    /// Where the gateway itself listens: who came from there by its proxy would be taken for the owner.
+    own: Option<SocketAddr>,
 }
 
 /// An Arc's way in.
@@ -85,6 +87,8 @@ enum Denial {
     Exhausted { arc: String, key: &'static str },
     #[error("{target} cannot be found: {why}")]
     NotResolved { target: String, why: String },
+    #[error("{0} may not reach the gateway by its proxy: it calls on $MCP_GATEWAY, where it is known")]
+    Gateway(String),
     #[error("{0} cannot be reached")]
     Unreachable(String),
     #[error("{0} does not answer")]
@@ -94,7 +98,7 @@ enum Denial {
 impl Denial {
     fn status(&self) -> StatusCode {
         match self {
-            Self::NotGranted { .. } | Self::Inside { .. } => StatusCode::FORBIDDEN,
+            Self::NotGranted { .. } | Self::Inside { .. } | Self::Gateway(_) => StatusCode::FORBIDDEN,
             Self::Exhausted { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::NotResolved { .. } | Self::Unreachable(_) => StatusCode::BAD_GATEWAY,
             Self::TimedOut(_) => StatusCode::GATEWAY_TIMEOUT,
@@ -103,8 +107,15 @@ impl Denial {
 }
 
 impl Egress {
-    pub(crate) fn new(gateway: Arc<Gateway>) -> Arc<Self> {
-        Arc::new(Self { gateway, names: Names::default(), doors: Mutex::default() })
+    /// `own` is where the gateway itself listens, if it does.
+    pub(crate) fn new(gateway: Arc<Gateway>, own: Option<SocketAddr>) -> Arc<Self> {
+        Arc::new(Self { gateway, names: Names::default(), doors: Mutex::default(), own })
+    }
+
+    /// Whether an address is where the gateway listens on this machine's loopback, by whatever name.
+    fn is_gateway(&self, address: SocketAddr) -> bool {
+        let is_here = address.ip().is_loopback() || address.ip().is_unspecified();
+        self.own.is_some_and(|own| own.port() == address.port() && (is_here || own.ip() == address.ip()))
     }
 
     /// Opens the proxy to an Arc, on the socket in its cage; what it had before is closed.

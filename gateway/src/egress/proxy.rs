@@ -76,7 +76,10 @@ async fn answer(egress: Arc<Egress>, account: Arc<Account>, request: Request<Inc
         Ok((host, seat)) => carry_request(account, request, host, target, seat, record).await,
         Err(denial) => {
             let answer = refusal(denial.status(), &denial.to_string());
-            record.close(Some(&denial.to_string())).await;
+            // Who has used up what it may is not written down again and again: that would use up the audit's room.
+            if !matches!(denial, Denial::Exhausted { .. }) {
+                record.close(Some(&denial.to_string())).await;
+            }
             answer
         }
     }
@@ -111,7 +114,11 @@ async fn reach(
             .await
             .map_err(|error| Denial::NotResolved { target: target.to_string(), why: error.to_string() })?,
     };
-    let reachable = target.reachable(&resolved);
+    let mut reachable = target.reachable(&resolved);
+    if reachable.iter().any(|address| egress.is_gateway(*address)) {
+        return Err(Denial::Gateway(name.to_owned()));
+    }
+    reachable.retain(|address| !address.ip().is_unspecified());
     if reachable.is_empty() {
         let address = resolved.first().map(ToString::to_string).unwrap_or_default();
         return Err(Denial::Inside { arc: name.to_owned(), target: target.to_string(), address, port: target.port });
@@ -200,6 +207,8 @@ async fn carry_request(
     match sender.send_request(request).await {
         Ok(mut response) => {
             strip(response.headers_mut());
+            // That is the proxy's own to say.
+            response.headers_mut().remove(DENIED);
             response.map(BodyExt::boxed)
         }
         Err(_) => refusal(StatusCode::BAD_GATEWAY, &format!("{shown} does not answer as HTTP does")),

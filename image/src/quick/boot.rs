@@ -151,11 +151,15 @@ impl Guest<'_> {
     }
 
     fn write_settings(&self, disk: &Path, token: &str, signals: &Signals) -> Result<(), Failure> {
-        let backends = match self.options.build.with_model {
-            true => LocalModel::backend(),
-            false => hosts_backend(&self.options.model),
+        let (backends, grants) = match self.options.build.with_model {
+            true => (LocalModel::backend(), LocalModel::grants()),
+            false => {
+                let backends = hosts_backend(&self.options.model);
+                let grants = grants::of_backends(&backends);
+                (backends, grants)
+            }
         };
-        let content = settings(self.options.config.as_deref(), token, backends)?;
+        let content = settings(self.options.config.as_deref(), token, backends, grants)?;
         let file = self.folder.join("work/settings.toml");
         write(&file, &content)?;
         let tools = Tools { work: self.folder, layout: self.image.layout, epoch: 0, signals };
@@ -222,7 +226,7 @@ fn switch_off(machine: &mut process::Running, off: &mut Command) {
 }
 
 /// What the machine's `llmbasedos.toml` says: what the owner's does, and how it is reached unless that says otherwise.
-fn settings(owners: Option<&Path>, token: &str, backends: Table) -> Result<String, Failure> {
+fn settings(owners: Option<&Path>, token: &str, backends: Table, granted: Table) -> Result<String, Failure> {
     let mut table = match owners {
         None => Table::new(),
         Some(file) => {
@@ -246,7 +250,7 @@ fn settings(owners: Option<&Path>, token: &str, backends: Table) -> Result<Strin
     }
     let grants = table.entry("grants").or_insert_with(|| Value::from(Table::new()));
     if let Some(grants) = grants.as_table_mut() {
-        for (arc, grant) in grants::of_backends(&backends) {
+        for (arc, grant) in granted {
             grants.entry(arc).or_insert(grant);
         }
     }
@@ -285,7 +289,7 @@ mod tests {
         let file = folder.path().join("llmbasedos.toml");
         fs::write(&file, "hostname = \"attic\"\n[listen]\nsites = \"127.0.0.1:9\"\n").expect("written");
         let url: Url = "http://127.0.0.1:1".parse().expect("sound");
-        let settings = |token| settings(Some(&file), token, hosts_backend(&url));
+        let settings = |token| settings(Some(&file), token, hosts_backend(&url), Table::new());
         let content = settings("0123456789abcdef").expect("sound");
         let config = SystemConfig::parse("c", &content).expect("sound");
         let listen: Vec<String> = config.listen.values().map(ToString::to_string).collect();

@@ -31,8 +31,12 @@ impl Tools<'_> {
     /// The partition with the owner's `llmbasedos.toml`, which every PC can write.
     pub(super) fn config(&self, model: Option<&LocalModel>) -> Result<PathBuf, Failure> {
         let file = self.work.join("llmbasedos.toml");
-        let backends = model.map(|_| nested(&["arcs", "llm_router", "backends"], LocalModel::backend()).to_string());
-        write(&file, &[EXAMPLE, &backends.unwrap_or_default()].join("\n"))?;
+        let of_model = model.map(|_| {
+            let mut table = nested(&["arcs", "llm_router", "backends"], LocalModel::backend());
+            table.extend(nested(&["grants"], LocalModel::grants()));
+            table.to_string()
+        });
+        write(&file, &[EXAMPLE, &of_model.unwrap_or_default()].join("\n"))?;
         self.fat(CONFIG_PARTITION, &["-n", "LLMBASEDOS"], &[(&file, "llmbasedos.toml")])
     }
 

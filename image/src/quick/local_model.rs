@@ -22,6 +22,7 @@ use super::{Tools, write};
 use crate::architecture::Architecture;
 use crate::cache::Cache;
 use crate::failure::Failure;
+use crate::grants;
 use crate::process;
 use crate::signals::Signals;
 use crate::tables::{nested, table};
@@ -31,6 +32,8 @@ use crate::weights::{QWEN, Weights};
 /// The package with the server, and the server.
 const PACKAGE: &str = "llama.cpp-tools";
 const SERVER: &str = "llama-server";
+/// The name of the service that runs it.
+const SERVICE: &str = "llama_server";
 /// The libraries that the engine opens by itself begin so, one for each kind of processor.
 const PLUGINS: &str = "libggml-cpu-";
 /// What the loader of programs begins with.
@@ -125,6 +128,11 @@ impl LocalModel {
         // Two at once share what processors there are, and both time out.
         backend.extend(table([("parallel", 1)]));
         nested(&["local"], backend)
+    }
+
+    /// What goes with that in `[grants]`.
+    pub(super) fn grants() -> Table {
+        grants::with_server(&Self::backend(), SERVICE)
     }
 }
 

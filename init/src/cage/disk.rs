@@ -5,7 +5,7 @@
 //! leave room for the rest of the machine: a place is given what it asks for, or as much as every other that asks for
 //! more than there is.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use spec::{Manifest, MountMode, paths};
@@ -58,6 +58,13 @@ pub(crate) fn places<'a>(manifests: impl IntoIterator<Item = &'a Manifest>, layo
             None => outermost.push((path, place)),
         }
     }
+    // Two that meet, by chance or because somebody made it so, have a number each all the same.
+    let mut taken = BTreeSet::new();
+    for (_, place) in &mut outermost {
+        while !taken.insert(place.project) {
+            place.project = next(place.project);
+        }
+    }
     outermost.into_iter().collect()
 }
 
@@ -77,12 +84,17 @@ fn written(manifest: &Manifest, layout: &Layout) -> Vec<(PathBuf, u32)> {
     [own].into_iter().chain(shared.filter(|(path, _)| path.starts_with(&layout.data))).collect()
 }
 
-/// The project of a folder that is nobody's own: made from its path, beside those that are user ids as well. Two that meet
-/// share one bound.
+/// The first number of folders that are nobody's own, beside those that are user ids as well; and how many there are.
+const FIRST: u32 = 0x3000_0000;
+const MASK: u32 = 0x1FFF_FFFF;
+
+/// The project of a folder that is nobody's own: made from its path.
 fn project_of(path: &str) -> u32 {
-    const FIRST: u32 = 0x3000_0000;
-    const MASK: u32 = 0x1FFF_FFFF;
     FIRST + (fnv(path) & MASK)
+}
+
+fn next(project: u32) -> u32 {
+    FIRST + (project.wrapping_sub(FIRST).wrapping_add(1) & MASK)
 }
 
 /// Shares `room` out: the bound of each place, by its project. Together they never are more than that, but for the least

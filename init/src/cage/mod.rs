@@ -159,6 +159,15 @@ impl Cage {
         self.layers.contains(&layer)
     }
 
+    /// Whether it may write what lies at `path` of the machine.
+    pub(crate) fn writes(&self, path: &Path) -> bool {
+        let writes = |part: &Part| match part {
+            Part::Bound { source, sight: Sight::Write, .. } => path.starts_with(&source.path),
+            _ => false,
+        };
+        self.parts.iter().any(writes)
+    }
+
     /// Whether what lies at `path` of the machine is seen under the same path.
     pub(crate) fn shows(&self, path: &Path) -> bool {
         let shows = |part: &Part| match part {

@@ -200,12 +200,16 @@ impl Profile {
 
     fn sockets(&self) -> Vec<(&'static str, Vec<Vec<Check>>)> {
         let family = |family: i32| vec![is(0, family)];
-        let stream = |family: i32| vec![is(0, family), check(1, SOCKET_TYPE, bits(libc::SOCK_STREAM))];
+        // TCP alone: Landlock's rules for ports know nothing of MPTCP, SCTP and SMC.
+        let stream = |family: i32| {
+            [0, libc::IPPROTO_TCP]
+                .map(|protocol| vec![is(0, family), check(1, SOCKET_TYPE, bits(libc::SOCK_STREAM)), is(2, protocol)])
+        };
         let mut sockets = vec![family(libc::AF_UNIX)];
         if self.has_host_network {
             sockets.extend([libc::AF_INET, libc::AF_INET6, libc::AF_NETLINK, libc::AF_PACKET].map(family));
         } else if self.has_loopback {
-            sockets.extend([libc::AF_INET, libc::AF_INET6].map(stream));
+            sockets.extend([libc::AF_INET, libc::AF_INET6].into_iter().flat_map(stream));
         }
         let level = |level: i32| vec![is(1, level)];
         let mut options = vec![level(libc::SOL_SOCKET)];

@@ -16,6 +16,8 @@ use crate::sys::{self, Groups, Input, Launch, LaunchError, Refusal, Step};
 
 /// So many refused calls of one kind are said; of the rest only how many there were.
 const SAID: u32 = 3;
+/// So many of one process are heard; whoever tries on is refused by the kernel alone, with ENOSYS, and costs init nothing.
+const HEARD: u32 = 5_000;
 /// So many are answered in a turn: whoever tries without end must not keep init from everything else.
 const IN_A_TURN: usize = 64;
 
@@ -29,10 +31,15 @@ impl Supervisor {
             let count = service.refused.entry(refusal.name).or_default();
             *count = count.saturating_add(1);
             let count = *count;
+            let all = service.refused.values().fold(0_u32, |all, count| all.saturating_add(*count));
+            let name = service.name().clone();
             if count <= SAID {
-                let name = service.name().clone();
                 let rest = if count == SAID { "; more of these are not said" } else { "" };
                 self.say(&format!("{name}: {} was refused by its cage{rest}", shown(&refusal)));
+            }
+            if all >= HEARD {
+                self.say(&format!("{name}: what its cage refuses is not counted any more: it tries without end"));
+                self.stop_hearing(number);
             }
         }
     }
@@ -63,7 +70,12 @@ impl Supervisor {
         let Some(service) = self.services.get_mut(&number) else { return };
         service.refused.clear();
         service.proxy = None;
-        if let Some(refusals) = service.refusals.take() {
+        self.stop_hearing(number);
+    }
+
+    fn stop_hearing(&mut self, number: u32) {
+        let refusals = self.services.get_mut(&number).and_then(|service| service.refusals.take());
+        if let Some(refusals) = refusals {
             self.poll.remove(&refusals);
         }
     }

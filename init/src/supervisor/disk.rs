@@ -6,12 +6,12 @@ use std::path::Path;
 use super::Supervisor;
 use super::service::Service;
 use super::start::Failure;
-use crate::cage::{Places, Room, places, places_of, share_out, size, user_of};
+use crate::cage::{Places, Room, places, places_of, share_out, size};
 use crate::layout::Layout;
 use crate::sys::{self, Quota, Quotas};
 
-/// Whose files a quota is tried out with; a service cannot bear the name.
-const TRIAL: &str = "trial of the quota";
+/// The project that a quota is tried out with: none of a service or of a folder (`cage::disk`).
+const TRIAL: u32 = 0x5000_0000;
 
 /// Finds out whether what is kept in the data folder can be bounded.
 ///
@@ -21,7 +21,7 @@ pub(super) fn try_out(layout: &Layout, are_data_lost: bool) -> Result<(), String
     if are_data_lost {
         return Err("the data lie in memory, which has none; the machine serves all the same".to_owned());
     }
-    let tried = Quotas::try_out(&layout.data, user_of(TRIAL));
+    let tried = Quotas::try_out(&layout.data, TRIAL);
     tried.map_err(|error| format!("the file system of {} does not give it: {error}", layout.data.display()))
 }
 

@@ -7,7 +7,7 @@ use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::path::Path;
 
 use spec::control::{ArcAdded, ServiceInfo, ServiceState};
-use spec::{Name, Network, SystemConfig, Transport, paths};
+use spec::{Name, Network, Origin, SystemConfig, Transport, paths};
 
 use super::stream::Stream;
 use crate::connection::Connection;
@@ -159,8 +159,13 @@ impl Service {
     /// What the gateway is told of it; `run` is the run folder as the gateway sees it.
     pub(super) fn added(&self, run: &Path, config: &SystemConfig) -> ArcAdded {
         let socket = paths::arc_socket(run, self.name().as_str());
-        let egress = config.grants.get(self.name()).map(|grant| grant.egress.clone()).unwrap_or_default();
-        ArcAdded { manifest: self.candidate.text.clone(), socket: socket.display().to_string(), egress }
+        let grant = config.grants.get(self.name()).cloned().unwrap_or_default();
+        ArcAdded {
+            manifest: self.candidate.text.clone(),
+            socket: socket.display().to_string(),
+            egress: grant.egress,
+            serves: grant.serves || self.candidate.origin == Origin::System,
+        }
     }
 }
 

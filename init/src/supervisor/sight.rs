@@ -24,6 +24,10 @@ pub(super) enum Unseen {
         folder.display()
     )]
     Argument { file: PathBuf, folder: PathBuf },
+    #[error("{}, one of its `mounts`, leads to {}, which is the system's own: name another folder", path, real.display())]
+    Mount { path: String, real: PathBuf },
+    #[error("{}: its program lies where it may write: put it elsewhere, for nothing that an Arc has written is run", program.display())]
+    Written { program: PathBuf },
 }
 
 /// The longest first line that Linux reads of a script (`BINPRM_BUF_SIZE`).
@@ -42,6 +46,10 @@ pub(super) fn check(plan: &Plan, environment: &BTreeMap<String, String>) -> Resu
         let exec: Vec<String> = words.map(|word| format!("{word:?}")).collect();
         return Err(Unseen::Script { program: plan.program.clone(), exec: exec.join(", ") });
     }
+    let real = plan.program.canonicalize().unwrap_or_else(|_| plan.program.clone());
+    if plan.cage.writes(&real) || plan.cage.writes(&plan.program) {
+        return Err(Unseen::Written { program: plan.program.clone() });
+    }
     let files = plan.arguments.iter().skip(1).map(Path::new).filter(|path| path.is_absolute() && path.is_file());
     match files.into_iter().find(|path| !plan.cage.shows(path)) {
         Some(file) => {
@@ -50,6 +58,26 @@ pub(super) fn check(plan: &Plan, environment: &BTreeMap<String, String>) -> Resu
         }
         None => Ok(()),
     }
+}
+
+/// Whether what the mounts of an owner's manifest really are is for anybody: a link, or another way to write a path, could
+/// lead to what `spec` refuses by its name.
+///
+/// # Errors
+/// The first that is the system's own.
+pub(super) fn check_mounts(manifest: &Manifest, layout: &Layout) -> Result<(), Unseen> {
+    let own = ["arcs", "arcs.d", "gateway.token", "keys", "llmbasedos.toml", "log", "run", "secrets"];
+    let own = own.iter().map(|name| layout.data.join(name)).chain([layout.run.clone()]);
+    let machines = ["/run", "/dev", "/proc", "/sys"].map(PathBuf::from);
+    let forbidden: Vec<PathBuf> = own.chain(machines).map(|path| path.canonicalize().unwrap_or(path)).collect();
+    for mount in &manifest.cage.mounts {
+        // What is not there is not shown.
+        let Ok(real) = layout.resolve(&mount.path).canonicalize() else { continue };
+        if forbidden.iter().any(|own| real.starts_with(own) || own.starts_with(&real)) {
+            return Err(Unseen::Mount { path: mount.path.clone(), real });
+        }
+    }
+    Ok(())
 }
 
 /// The words after `#!` where the file is a script.
@@ -112,6 +140,31 @@ mod tests {
     use std::fs;
 
     use super::*;
+
+    #[test]
+    fn no_way_to_write_a_path_leads_to_what_is_the_systems_own() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let data = folder.path().canonicalize().expect("there").join("data");
+        let layout = Layout { data: data.clone(), run: data.join("run") };
+        for name in ["secrets", "run/mcp", "notes"] {
+            fs::create_dir_all(data.join(name)).expect("made");
+        }
+        std::os::unix::fs::symlink(data.join("secrets"), folder.path().join("link")).expect("linked");
+        let check = |path: &Path| {
+            let text = format!(
+                "name = \"a\"\nversion = \"1\"\ndescription = \"\"\nexec = [\"x\"]\n[cage]\nmounts = [{{ path = {path:?} }}]"
+            );
+            let manifest = Manifest::parse("arc.toml", &text, spec::Origin::User).expect("sound");
+            check_mounts(&manifest, &layout)
+        };
+        let refused =
+            [data.join("secrets"), data.join("run/mcp"), folder.path().join("link"), data.clone(), "/".into()];
+        for path in refused.iter().filter(|path| path.as_path() != Path::new("/")) {
+            let error = check(path).expect_err("the system's own").to_string();
+            assert!(error.contains("which is the system's own"), "{error}");
+        }
+        assert!(check(Path::new("/data/notes")).is_ok() && check(Path::new("/usr/share/zoneinfo")).is_ok());
+    }
 
     #[test]
     fn what_a_script_is_run_by_stands_in_its_first_line() {

@@ -15,7 +15,7 @@ use super::sight::{self, Unseen};
 use crate::cage::{Content, Part};
 use crate::connection::{Connection, LONGEST_ANSWER, LONGEST_LINE};
 use crate::elf;
-use crate::layout::{Layout, create_folder, write_private};
+use crate::layout::{Layout, create_folder_in, write_private};
 use crate::listeners::Listeners;
 use crate::machine::Event;
 use crate::plan::{Handed, Plan, Surroundings, plan, program};
@@ -105,6 +105,7 @@ impl Supervisor {
         let mut plan = self.plan(service, &program);
         sight::check(&plan, &self.inherited)?;
         if service.candidate.origin == Origin::User {
+            sight::check_mounts(&service.candidate.manifest, &self.layout)?;
             let missing = sight::missing_mounts(&service.candidate.manifest, &self.layout);
             missing.iter().for_each(|line| self.say(line));
         }
@@ -113,7 +114,7 @@ impl Supervisor {
             let lacking: Vec<&str> = plan.cage.lacking.iter().map(|layer| layer.words()).collect();
             return Err(Failure::Lacks(lacking.join(" and ")));
         }
-        prepare_folders(&plan)?;
+        prepare_folders(&plan, &self.layout)?;
         if plan.cage.has(Layer::Disk) {
             self.bound_disk(number)?;
         }
@@ -235,10 +236,10 @@ fn check_program(program: &Path) -> Result<(), Failure> {
     if is_executable { Ok(()) } else { Err(Failure::NotExecutable(program.to_owned())) }
 }
 
-fn prepare_folders(plan: &Plan) -> Result<(), Failure> {
-    // A file that is shown to it is there already, or is not.
-    for folder in plan.folders.iter().filter(|folder| !folder.exists()) {
-        create_folder(folder).map_err(|source| Failure::Folder { folder: folder.clone(), source })?;
+fn prepare_folders(plan: &Plan, layout: &Layout) -> Result<(), Failure> {
+    for folder in &plan.folders {
+        let base = if folder.starts_with(&layout.data) { &layout.data } else { &layout.run };
+        create_folder_in(base, folder).map_err(|source| Failure::Folder { folder: folder.clone(), source })?;
     }
     // What is there already needs no room on a full disk.
     let is_there = |(file, text): &&(PathBuf, String)| fs::read_to_string(file).is_ok_and(|there| there == *text);

@@ -64,6 +64,18 @@ fn what_it_may_not_is_an_error_to_it_and_a_line_in_the_log() {
 }
 
 #[test]
+fn who_tries_without_end_is_refused_without_end_and_init_goes_on() {
+    let system = Setup::new().caged().service("a", "ready insist sleep", "activation = \"boot\"").start();
+    if !gives(&system, "seccomp") {
+        return;
+    }
+    system.log().until("a", "refused 20000 times");
+    let lines = system.call("logs", json!({ "name": "init" })).expect("lines").to_string();
+    assert!(lines.contains("a: what its cage refuses is not counted any more"), "{lines}");
+    assert_eq!(refused(&system, "a")["chroot"], 5_000);
+}
+
+#[test]
 fn a_service_is_its_own_user_alone_in_its_own_network() {
     let script = "echo id $(id -u); echo pid $$; echo host $(uname -n); echo end; sleep 1000";
     let more = SHELL.replace("[cage]", "[cage]\nproc = true");
