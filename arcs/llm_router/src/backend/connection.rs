@@ -21,7 +21,8 @@ const MAX_ERROR: usize = 64 << 10;
 
 static PROVIDER: Once = Once::new();
 
-/// A client for one backend: by the way out of the cage, to that address alone (no redirects), on a new connection for each question, so that none is asked on one that the server has given up.
+/// A client for one backend: by the way out of the cage, to that address alone (no redirects), on a new connection for
+/// each question, so that none is asked on one that the server has given up.
 pub(super) fn client(url: &Url, connect: Duration) -> Result<Client, String> {
     PROVIDER.call_once(|| {
         // Fails only where a provider is installed already, which serves as well.
