@@ -28,7 +28,7 @@ pub(crate) const LONGEST_FROZEN: Millis = STOP_AFTER + RELIEF;
 /// One that is the greediest again within so long after it was thawed is stopped.
 const RELAPSE: Millis = 60_000;
 /// The machine is short of memory when less than this part of it is available. Where it is not, those are slow who have
-/// come to their own bound, and nobody else is to pay for that.
+/// come to their own bound: the kernel sees to them.
 const SHORT_PART: u64 = 10;
 
 /// A service that may be frozen: everything that is not needed to reach and to steer the machine.
@@ -37,8 +37,6 @@ pub(crate) struct Subject {
     pub(crate) service: u32,
     /// What it uses, in bytes.
     pub(crate) used: u64,
-    /// What it may use, in bytes.
-    pub(crate) bound: u64,
 }
 
 /// The memory of the machine, in bytes.
@@ -132,14 +130,12 @@ impl Governor {
     }
 }
 
-/// Who uses the most of the machine's memory; where the machine has enough, of those alone that are slowed down because
-/// they have come to seven eighths of their own bound (`sys::Group::bound`).
+/// Who uses the most of the machine's memory. Where the machine has enough, nobody is to pay: who stalls there has come to
+/// its own bound, at which the kernel ends it alone.
 fn greediest(memory: Memory, subjects: &[Subject]) -> Option<u32> {
     let is_short = memory.available < memory.total / SHORT_PART;
-    // What the kernel counts lags behind a little.
-    let is_at_its_bound = |subject: &&Subject| subject.used >= subject.bound - subject.bound / 7;
-    let counts = |subject: &&Subject| is_short || is_at_its_bound(subject);
-    subjects.iter().filter(counts).max_by_key(|subject| subject.used).map(|subject| subject.service)
+    let greediest = subjects.iter().max_by_key(|subject| subject.used).filter(|_| is_short);
+    greediest.map(|subject| subject.service)
 }
 
 #[cfg(test)]
@@ -152,11 +148,8 @@ mod tests {
 
     const SHORT: Memory = Memory { total: 512, available: 10 };
     const ENOUGH: Memory = Memory { total: 512, available: 300 };
-    const SUBJECTS: [Subject; 3] = [
-        Subject { service: 1, used: 40, bound: 128 },
-        Subject { service: 2, used: 300, bound: 1024 },
-        Subject { service: 3, used: 62, bound: 64 },
-    ];
+    const SUBJECTS: [Subject; 3] =
+        [Subject { service: 1, used: 40 }, Subject { service: 2, used: 300 }, Subject { service: 3, used: 62 }];
 
     /// What is done in each second in which there is pressure, or none.
     fn seconds(governor: &mut Governor, memory: Memory, begin: u64, pressure: &str) -> Vec<(u64, Deed)> {
@@ -194,10 +187,9 @@ mod tests {
     }
 
     #[test]
-    fn who_has_come_to_its_own_bound_pays_for_itself_alone() {
+    fn where_the_machine_has_enough_nobody_pays() {
         let mut governor = Governor::default();
-        assert_eq!(seconds(&mut governor, ENOUGH, 0, "!!"), [(1, Deed::Freeze(3))]);
-        assert_eq!(greediest(ENOUGH, &SUBJECTS[..2]), None, "nobody has");
+        assert_eq!(seconds(&mut governor, ENOUGH, 0, "!!!!!!!!"), []);
         assert_eq!(greediest(SHORT, &[]), None);
     }
 

@@ -50,7 +50,7 @@ pub struct OwnersSecrets {
     /// Those to be stored, by their names.
     pub values: BTreeMap<Name, SecretText>,
     /// What lies between the quotes of each of them: to be overwritten.
-    pub spans: Vec<Range<usize>>,
+    pub spans: BTreeMap<Name, Range<usize>>,
 }
 
 impl OwnersSecrets {
@@ -73,18 +73,24 @@ impl OwnersSecrets {
             if let Ok(name) = name
                 && !is_moved
             {
+                found.spans.insert(name.clone(), inside(source, &span));
                 found.values.insert(name, text);
-                found.spans.push(inside(source, &span));
             }
         }
         found
+    }
+
+    /// Leaves one where it is: it is not overwritten.
+    pub fn leave(&mut self, name: &Name) {
+        self.values.remove(name);
+        self.spans.remove(name);
     }
 
     /// `source` with the values masked: what the file becomes.
     #[must_use]
     pub fn scrubbed(&self, source: &str) -> Zeroizing<Vec<u8>> {
         let mut bytes = Zeroizing::new(source.as_bytes().to_vec());
-        self.spans.iter().for_each(|span| mask(&mut bytes, span));
+        self.spans.values().for_each(|span| mask(&mut bytes, span));
         bytes
     }
 }

@@ -135,12 +135,17 @@ fn kill_all(name: &str) -> usize {
     processes().filter(is_meant).filter(|&pid| unsafe { kill(pid, SIGKILL) } == 0).count()
 }
 
+/// `/dev/null` where it is to be seen here.
+fn nothing() -> Stdio {
+    File::open(format!("{DEV}/null")).map_or_else(|_| Stdio::inherit(), Stdio::from)
+}
+
 /// Children whose children outlive them: the latter are orphans, and init's to reap.
 fn storm(count: &str) -> usize {
     const EACH: usize = 50;
     let count: usize = count.parse().expect("a number");
     let this = format!("{PROC}/self/exe");
-    let leave = || Command::new(&this).args(["leave", &EACH.to_string()]).stdin(Stdio::null()).status();
+    let leave = || Command::new(&this).args(["leave", &EACH.to_string()]).stdin(nothing()).status();
     (0..count.div_ceil(EACH)).filter(|_| leave().is_ok_and(|status| status.success())).count() * EACH
 }
 
@@ -148,7 +153,7 @@ fn leave(count: usize) {
     let this = format!("{PROC}/self/exe");
     for _ in 0..count {
         // Where no more may be made, there are enough.
-        let _ = Command::new(&this).arg("end").stdin(Stdio::null()).spawn();
+        let _ = Command::new(&this).arg("end").stdin(nothing()).spawn();
     }
 }
 

@@ -34,30 +34,36 @@ pub(crate) fn import(
 ) -> Imported {
     // What cannot be read, the configuration's own reader complains of.
     let Ok(text) = read(file) else { return Imported::default() };
-    let found = OwnersSecrets::find(&text);
-    if found.values.is_empty() {
-        return Imported::default();
-    }
+    let mut found = OwnersSecrets::find(&text);
     let shown = file.display();
-    let names: Vec<&str> = found.values.keys().map(Name::as_str).collect();
-    let names = names.join(", ");
-    for (name, value) in &found.values {
-        let value = Secret::new(Zeroizing::new(value.as_str().as_bytes().to_vec()));
-        if let Err(error) = secrets.set(name, &value, now_ms) {
-            let problem =
-                format!("{shown}: secrets.{name}: cannot be moved to the store and stays in the file: {error}");
-            return Imported { done: None, problem: Some(problem) };
+    let mut problems = Vec::new();
+    for (name, value) in std::mem::take(&mut found.values) {
+        let secret = Secret::new(Zeroizing::new(value.as_str().as_bytes().to_vec()));
+        match secrets.set(&name, &secret, now_ms) {
+            Ok(()) => drop(found.values.insert(name, value)),
+            // One that cannot be moved keeps none of the others in the file.
+            Err(error) => {
+                problems.push(format!(
+                    "{shown}: secrets.{name}: cannot be moved to the store and stays in the file: {error}"
+                ));
+                found.leave(&name);
+            }
         }
     }
-    let mut scrub = || scrub(file, &text, &found);
-    let done = Some(format!("{shown}: moved to the secrets store: {names}"));
-    let problem = writable(&mut scrub).err().map(|error| {
-        format!(
-            "{shown}: secrets.{names}: still in the file for whoever takes the card: they were moved to the store, and \
-             cannot be overwritten: {error}\ndelete them from the file"
-        )
-    });
-    Imported { done, problem }
+    let names: Vec<&str> = found.values.keys().map(Name::as_str).collect();
+    let names = names.join(", ");
+    let mut done = None;
+    if !found.values.is_empty() {
+        let mut scrub = || scrub(file, &text, &found);
+        done = Some(format!("{shown}: moved to the secrets store: {names}"));
+        problems.extend(writable(&mut scrub).err().map(|error| {
+            format!(
+                "{shown}: secrets.{names}: still in the file for whoever takes the card: they were moved to the store, and \
+                 cannot be overwritten: {error}\ndelete them from the file"
+            )
+        }));
+    }
+    Imported { done, problem: Some(problems.join("\n")).filter(|problems| !problems.is_empty()) }
 }
 
 fn read(path: &Path) -> io::Result<Zeroizing<String>> {
@@ -78,11 +84,12 @@ fn scrub(path: &Path, text: &str, found: &OwnersSecrets) -> io::Result<()> {
         return Err(io::Error::other("somebody has just changed the file"));
     }
     let scrubbed = found.scrubbed(text);
-    for span in &found.spans {
+    for span in found.spans.values() {
         file.write_all_at(scrubbed.get(span.clone()).unwrap_or_default(), span.start as u64)?;
     }
     file.sync_all()?;
-    let is_clean = OwnersSecrets::find(&read(path)?).values.is_empty();
+    let left = OwnersSecrets::find(&read(path)?).values;
+    let is_clean = !found.values.keys().any(|name| left.contains_key(name));
     if is_clean { Ok(()) } else { Err(io::Error::other("it was written, and reads as before")) }
 }
 
@@ -107,6 +114,22 @@ mod tests {
         assert_eq!(fs::read_to_string(&file).expect("there"), "[secrets]\nopenai = \"***********\" # mine\n[listen]\n");
         assert_eq!(inode(&file), before);
         assert_eq!(import(&file, &mut secrets, 8, |scrub| scrub()), Imported::default());
+    }
+
+    #[test]
+    fn one_that_cannot_be_moved_keeps_none_of_the_others_in_the_file() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("llmbasedos.toml");
+        let long = "x".repeat(65 * 1024);
+        fs::write(&file, format!("[secrets]\na = \"sk-canary-1\"\nb = \"{long}\"\nc = \"sk-canary-2\"\n"))
+            .expect("written");
+        let mut secrets = Secrets::open(folder.path().join("secrets"), None);
+        let imported = import(&file, &mut secrets, 7, |scrub| scrub());
+        assert!(imported.done.is_some_and(|done| done.ends_with(": a, c")));
+        let problem = imported.problem.expect("a problem");
+        assert!(problem.contains("secrets.b: cannot be moved") && !problem.contains("xxx"), "{problem}");
+        let left = fs::read_to_string(&file).expect("there");
+        assert!(!left.contains("canary") && left.contains(&long));
     }
 
     #[test]

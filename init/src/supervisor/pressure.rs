@@ -122,5 +122,5 @@ fn subject(number: u32, service: &Service) -> Option<Subject> {
     let is_up = matches!(service.state(), ServiceState::Starting | ServiceState::Running);
     let is_there = is_up && service.living().is_some() && !service.machine.is_frozen();
     let used = service.group.memory().filter(|_| is_there && !is_essential(manifest))?;
-    Some(Subject { service: number, used, bound: manifest.cage.memory_max.0 })
+    Some(Subject { service: number, used })
 }

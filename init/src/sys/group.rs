@@ -157,10 +157,14 @@ impl Group {
         fs::write(leaf.join("cgroup.freeze"), if is_frozen { "1" } else { "0" })
     }
 
-    /// The memory that they use together, in bytes; `None` where nobody counts it.
+    /// The memory that they use together, in bytes, without what the kernel can take back at once: files that it has read
+    /// for them. `None` where nobody counts it.
     pub(crate) fn memory(&self) -> Option<u64> {
-        let text = fs::read_to_string(self.leaf.as_ref()?.join("memory.current")).ok()?;
-        text.trim().parse().ok()
+        let leaf = self.leaf.as_ref()?;
+        let used: u64 = fs::read_to_string(leaf.join("memory.current")).ok()?.trim().parse().ok()?;
+        let stat = fs::read_to_string(leaf.join("memory.stat")).unwrap_or_default();
+        let kept = stat.lines().find_map(|line| line.strip_prefix("inactive_file ")?.parse::<u64>().ok());
+        Some(used.saturating_sub(kept.unwrap_or(0)))
     }
 
     /// What they use.
