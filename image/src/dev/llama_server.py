@@ -50,7 +50,8 @@ def is_loaded():
 
 while not is_loaded():
     time.sleep(0.1)
-# sd_notify(3): whoever waits for the model hears it from init.
-with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
-    notify.sendto(b"STATUS=loaded", os.environ["NOTIFY_SOCKET"])
+# sd_notify(3): whoever waits for the model hears it from init, where init runs this.
+if "NOTIFY_SOCKET" in os.environ:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
+        notify.sendto(b"STATUS=loaded", os.environ["NOTIFY_SOCKET"])
 threading.Event().wait()

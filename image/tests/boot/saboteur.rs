@@ -7,7 +7,7 @@
 //!
 //! | line | what it does |
 //! | --- | --- |
-//! | `kill NAME` | kills (SIGKILL) every process whose first argument, or the Arc that it serves, has that name |
+//! | `kill NAME` | kills (SIGKILL) every process whose first argument, or the Arc that it serves, has that name, and waits for that |
 //! | `storm COUNT` | leaves so many orphans behind, which end at once |
 //! | `zombies` | counts the processes that have ended and that nobody has reaped |
 //! | `fill PATH` | fills the disk with that file |
@@ -23,6 +23,7 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener};
 use std::process::{Command, Stdio, exit};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 /// What it sees of the machine, mounted where nothing else is.
 const PROC: &str = "/.proc";
@@ -132,7 +133,14 @@ fn kill_all(name: &str) -> usize {
             }
     };
     // SAFETY: no memory is touched.
-    processes().filter(is_meant).filter(|&pid| unsafe { kill(pid, SIGKILL) } == 0).count()
+    let killed: Vec<i32> = processes().filter(is_meant).filter(|&pid| unsafe { kill(pid, SIGKILL) } == 0).collect();
+    // What is asked of one that is dying is lost; who is dead has closed its sockets.
+    killed.iter().for_each(|pid| {
+        while !is_zombie(pid) && fs::exists(format!("{PROC}/{pid}")).unwrap_or(false) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    });
+    killed.len()
 }
 
 /// `/dev/null` where it is to be seen here.
@@ -158,11 +166,12 @@ fn leave(count: usize) {
 }
 
 fn zombies() -> usize {
-    let is_zombie = |pid: &i32| {
-        let stat = fs::read_to_string(format!("{PROC}/{pid}/stat")).unwrap_or_default();
-        stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('Z'))
-    };
     processes().filter(is_zombie).count()
+}
+
+fn is_zombie(pid: &i32) -> bool {
+    let stat = fs::read_to_string(format!("{PROC}/{pid}/stat")).unwrap_or_default();
+    stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('Z'))
 }
 
 fn fill(path: &str) -> u64 {
