@@ -28,6 +28,8 @@ pub(super) enum Failure {
     NoProgram(PathBuf),
     #[error("{}: is not an executable file", .0.display())]
     NotExecutable(PathBuf),
+    #[error("{}: only its owner may execute it, and a service has a user of its own: chmod o+rx it", .0.display())]
+    NotForOthers(PathBuf),
     #[error("{}: cannot be created: {source}", folder.display())]
     Folder { folder: PathBuf, source: io::Error },
     #[error("{}: cannot be written: {source}", file.display())]
@@ -58,7 +60,11 @@ impl Failure {
     /// Whether a second try would fare the same.
     fn is_for_good(&self) -> bool {
         match self {
-            Self::NoProgram(_) | Self::NotExecutable(_) | Self::NoListener(_) | Self::NoSocket => true,
+            Self::NoProgram(_)
+            | Self::NotExecutable(_)
+            | Self::NotForOthers(_)
+            | Self::NoListener(_)
+            | Self::NoSocket => true,
             Self::Sight(_) | Self::Lacks(_) => true,
             Self::Launch { source, .. } => source.is_for_good(),
             _ => false,
@@ -101,8 +107,11 @@ impl Supervisor {
     fn carry_out(&mut self, number: u32) -> Result<(), Failure> {
         let Some(service) = self.services.get(&number) else { return Ok(()) };
         let program = program(&service.candidate.manifest, &self.programs);
-        check_program(&program)?;
+        let mode = check_program(&program)?;
         let mut plan = self.plan(service, &program);
+        if plan.cage.has(Layer::User) && mode & 0o001 == 0 {
+            return Err(Failure::NotForOthers(program));
+        }
         sight::check(&plan, &self.inherited)?;
         if service.candidate.origin == Origin::User {
             sight::check_mounts(&service.candidate.manifest, &self.layout)?;
@@ -230,10 +239,12 @@ impl Service {
     }
 }
 
-fn check_program(program: &Path) -> Result<(), Failure> {
+/// Answers the mode of the program.
+fn check_program(program: &Path) -> Result<u32, Failure> {
     let metadata = program.metadata().map_err(|_| Failure::NoProgram(program.to_owned()))?;
-    let is_executable = metadata.is_file() && metadata.permissions().mode() & 0o111 != 0;
-    if is_executable { Ok(()) } else { Err(Failure::NotExecutable(program.to_owned())) }
+    let mode = metadata.permissions().mode();
+    let is_executable = metadata.is_file() && mode & 0o111 != 0;
+    if is_executable { Ok(mode) } else { Err(Failure::NotExecutable(program.to_owned())) }
 }
 
 fn prepare_folders(plan: &Plan, layout: &Layout) -> Result<(), Failure> {

@@ -102,6 +102,8 @@ fn fill(folder: &Path, served: u16) {
     let built = programs();
     for name in ["init", "gateway", "arcs", "hostile"] {
         fs::copy(built.join(name), at("bin").join(name)).expect("copied");
+        // Whatever the umask was that they were built with.
+        fs::set_permissions(at("bin").join(name), fs::Permissions::from_mode(0o755)).expect("set");
     }
     for name in ["kv", "sites"] {
         let path = format!("manifests/{name}/arc.toml");
