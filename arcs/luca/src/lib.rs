@@ -1,8 +1,9 @@
 //! luca-shell and luca-run: the command line of llmbasedos.
 //!
 //! Both are clients of the gateway, and of init for what no gateway may see (`secret`): they speak MCP with it (`client`,
-//! over `transport`), and the llmbasedos dialect for what MCP has no word for. A line becomes a request by the live catalogue (`words`, `arguments`, `schema`);
-//! what comes back is shown by `render`, where no control character of a tool or a model gets through.
+//! over `transport`), and the llmbasedos dialect for what MCP has no word for. A line becomes a
+//! request by the live catalogue (`words`, `arguments`, `schema`); what comes back is shown by `render`, where no control
+//! character of a tool or a model gets through.
 
 mod address;
 mod arguments;

@@ -1,19 +1,11 @@
 //! The service of the tests that tries what a cage bounds (`inmate.rs`), and what its log says came of it.
 
-use std::fs;
-
-use crate::machine::{Guest, Machine, repository, tool, until};
+use crate::machine::{Guest, Machine, static_program, until};
 
 /// Gives a machine that service, with the words that tell it what to do and what else stands in its manifest. Call
 /// [`Machine::check_data`] with `-fy` once all is put there: what debugfs writes is in no quota yet.
 pub(crate) fn put(machine: &Machine, words: &[&str], manifest: &str) {
-    let folder = tempfile::tempdir().expect("a folder");
-    let (source, program) = (repository().join("image/tests/boot/inmate.rs"), folder.path().join("inmate"));
-    let rustc = std::env::var("RUSTC").unwrap_or_else(|_| "rustc".to_owned());
-    let (source, output) = (source.display().to_string(), program.display().to_string());
-    let form = ["--edition", "2024", "-O", "-C", "strip=symbols", "-C", "target-feature=+crt-static"];
-    tool(&rustc, &[&form[..], &["-o", &output, &source]].concat());
-    machine.put(&fs::read(program).expect("compiled"), "/inmate", "755");
+    machine.put(&static_program("inmate"), "/inmate", "755");
     let exec: Vec<&str> = ["/data/inmate"].into_iter().chain(words.iter().copied()).collect();
     let manifest = format!(
         "name = \"inmate\"\nversion = \"1\"\ndescription = \"Of the tests\"\nexec = {exec:?}\n\

@@ -74,6 +74,17 @@ pub(crate) fn tool(program: &str, arguments: &[&str]) -> Output {
     output
 }
 
+/// A program of one file of these tests, static, with nothing but the standard library.
+pub(crate) fn static_program(name: &str) -> Vec<u8> {
+    let folder = tempfile::tempdir().expect("a folder");
+    let program = folder.path().join(name);
+    let rustc = std::env::var("RUSTC").unwrap_or_else(|_| "rustc".to_owned());
+    let source = repository().join(format!("image/tests/boot/{name}.rs")).display().to_string();
+    let form = ["--edition", "2024", "-O", "-C", "strip=symbols", "-C", "target-feature=+crt-static"];
+    tool(&rustc, &[&form[..], &["-o", &program.display().to_string(), &source]].concat());
+    fs::read(program).expect("compiled")
+}
+
 /// A machine that is switched off.
 pub(crate) struct Machine {
     architecture: Architecture,
@@ -179,13 +190,7 @@ impl Machine {
 
     /// Gives it a [`Hand`]: in its initramfs, before everything else; and on its data, for services that misbehave.
     pub(crate) fn with_hand(mut self) -> Self {
-        let source = repository().join("image/tests/boot/saboteur.rs");
-        let program = self.folder.path().join("saboteur");
-        let rustc = std::env::var("RUSTC").unwrap_or_else(|_| "rustc".to_owned());
-        let (source, output) = (source.display().to_string(), program.display().to_string());
-        let form = ["--edition", "2024", "-O", "-C", "strip=symbols", "-C", "target-feature=+crt-static"];
-        tool(&rustc, &[&form[..], &["-o", &output, &source]].concat());
-        let content = fs::read(program).expect("compiled");
+        let content = static_program("saboteur");
         let mut initramfs = fs::read(self.architecture.built("initramfs.cpio.zst")).expect("an image was built");
         // The kernel unpacks one archive after the other; each begins at a multiple of four bytes.
         initramfs.resize(initramfs.len().next_multiple_of(4), 0);
