@@ -85,7 +85,7 @@ impl Session<'_> {
         let mut shell = Command::new(self.repository.program("luca-shell"));
         shell.arg("--gateway").arg(format!("unix:{}", system.gateway().display()));
         process::foreground(&mut shell, self.signals)?;
-        Ok(None)
+        system.lost().map_or(Ok(None), Err)
     }
 
     fn tick(&self, system: &System, model: &Model) -> Result<Site, Failure> {

@@ -107,8 +107,20 @@ impl System {
     }
 
     /// How init ended, if it has: nothing runs without it.
+    ///
+    /// What it supervises is killed, and missed, a moment before it is seen to have ended itself, so that one that does
+    /// not answer is looked at until [`ANSWER_MAX`] has passed.
     pub(crate) fn lost(&mut self) -> Option<Failure> {
-        let status = self.init.ended()?;
+        let begun = Instant::now();
+        let status = loop {
+            if let Some(status) = self.init.ended() {
+                break status;
+            }
+            if self.services().is_some() || begun.elapsed() > ANSWER_MAX {
+                return None;
+            }
+            std::thread::sleep(LOOK_EVERY);
+        };
         let advice = format!("what it said is in {}; run this again, what was kept is there", self.log.display());
         Some(Failure::new("the supervisor is gone, and everything with it", format!("init ended: {status}"), advice))
     }
