@@ -5,6 +5,7 @@ mod bench;
 mod cache;
 mod cli;
 mod dev;
+mod disk;
 mod failure;
 mod fetch;
 mod grants;

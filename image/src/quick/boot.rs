@@ -14,11 +14,12 @@ use spec::SystemConfig;
 use spec::boot::CONFIG_PARTITION;
 use toml::{Table, Value};
 
+use super::Image;
 use super::acceleration::Acceleration;
 use super::board::Board;
 use super::local_model::LocalModel;
-use super::{Image, Tools, Zeros, put, text, write};
 use crate::cli::BootOptions;
+use crate::disk::{Tools, Zeros, put, text, write};
 use crate::failure::Failure;
 use crate::grants;
 use crate::http::Url;

@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::packages::{Archive, Release};
-use super::write;
 use crate::architecture::Architecture;
 use crate::cache::{Cache, make_folder, publish, remove_folder};
+use crate::disk::write;
 use crate::failure::{Failure, plain};
 use crate::process;
 use crate::repository::Repository;

@@ -18,9 +18,9 @@ use std::process::Command;
 use toml::Table;
 
 use super::packages::{Archive, Release};
-use super::{Tools, write};
 use crate::architecture::Architecture;
 use crate::cache::Cache;
+use crate::disk::{Tools, write};
 use crate::failure::Failure;
 use crate::grants;
 use crate::process;
@@ -69,7 +69,7 @@ memory_max = "1800M"
 
 /// Engine and weights, ready to be copied.
 #[derive(Debug)]
-pub(super) struct LocalModel {
+pub(crate) struct LocalModel {
     /// The engine's files by their names.
     engine: BTreeMap<String, PathBuf>,
     weights: PathBuf,
@@ -77,7 +77,7 @@ pub(super) struct LocalModel {
 
 impl LocalModel {
     /// Fetches what is not there yet.
-    pub(super) fn provide(
+    pub(crate) fn provide(
         architecture: Architecture,
         cache: &Cache,
         day: &str,
@@ -95,7 +95,7 @@ impl LocalModel {
     }
 
     /// How much room it takes on the data partition, in MiB.
-    pub(super) fn mib(&self) -> Result<u64, Failure> {
+    pub(crate) fn mib(&self) -> Result<u64, Failure> {
         let mut bytes = ROOM;
         for file in self.engine.values().chain([&self.weights]) {
             bytes += fs::metadata(file).map_err(|error| Failure::io("find", file, &error))?.len();
@@ -104,7 +104,7 @@ impl LocalModel {
     }
 
     /// What goes onto the data partition: the file, its path there, whether it is run.
-    pub(super) fn files(&self, tools: &Tools<'_>) -> Result<Vec<(PathBuf, String, bool)>, Failure> {
+    pub(crate) fn files(&self, tools: &Tools<'_>) -> Result<Vec<(PathBuf, String, bool)>, Failure> {
         let loader = self.engine.keys().find(|name| name.starts_with(LOADER));
         let loader = loader.ok_or_else(|| Failure::new("the engine has no loader", "", "report this"))?;
         let Weights { file, name, .. } = QWEN;
@@ -122,7 +122,7 @@ impl LocalModel {
     }
 
     /// The router's backend for it, by its name.
-    pub(super) fn backend() -> Table {
+    pub(crate) fn backend() -> Table {
         let url = "http://127.0.0.1:11434";
         let mut backend = table([("kind", "openai"), ("url", url), ("model", QWEN.name), ("timeout", "600s")]);
         // Two at once share what processors there are, and both time out.
@@ -131,7 +131,7 @@ impl LocalModel {
     }
 
     /// What goes with that in `[grants]`.
-    pub(super) fn grants() -> Table {
+    pub(crate) fn grants() -> Table {
         grants::with_server(&Self::backend(), SERVICE)
     }
 }

@@ -18,21 +18,11 @@ mod acceleration;
 pub(crate) mod board;
 mod boot;
 mod compiler;
-mod esp;
-mod file_systems;
-mod initramfs;
-mod kernel;
-mod layout;
-mod local_model;
-mod modules;
-mod packages;
-mod root;
+pub(crate) mod local_model;
+pub(crate) mod packages;
 pub(crate) mod size;
-mod state;
-mod uki;
 
 use std::fs::{self, File};
-use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -42,16 +32,17 @@ use spec::boot::{BootState, CONFIG_PARTITION, DATA_PARTITION, RootImage, STATE_P
 use crate::architecture::Architecture;
 use crate::cache::{Cache, make_folder, remove_folder, try_lock};
 use crate::cli::{BootOptions, BuildOptions};
-use crate::failure::{Failure, plain};
+use crate::disk::layout::Layout;
+use crate::disk::modules::{self, Modules};
+use crate::disk::{Tools, Zeros, esp, kernel, megabytes, put, root, state, uki, write};
+use crate::failure::Failure;
 use crate::process;
 use crate::release;
 use crate::repository::{Repository, short};
 use crate::signals::Signals;
 use crate::terminal::{Terminal, say};
 use board::Board;
-use layout::{Layout, Place};
 use local_model::LocalModel;
-use modules::Modules;
 use packages::Packages;
 
 /// What a built image is made of.
@@ -201,99 +192,4 @@ fn epoch(repository: &Repository, signals: &Signals) -> Result<u64, Failure> {
     let said = process::ask(git.current_dir(repository.path("")).args(["log", "-1", "--format=%ct"]), signals)?;
     let parsed = said.and_then(|text| text.trim().parse().map_err(|_| format!("git says {text:?}")));
     parsed.map_err(|why| Failure::new("the age of the sources is not known", why, "set SOURCE_DATE_EPOCH=SECONDS"))
-}
-
-/// What makes file systems, with all that could make two builds differ held still.
-struct Tools<'a> {
-    work: &'a Path,
-    layout: Layout,
-    epoch: u64,
-    signals: &'a Signals,
-}
-
-/// A program of the distribution: some lie where only root looks.
-fn tool(program: &str) -> Command {
-    let mut command = Command::new(program);
-    command.env("PATH", format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default()));
-    command
-}
-
-impl Tools<'_> {
-    /// Runs a tool; answers what it said.
-    fn run(&self, program: &str, arguments: &[&str]) -> Result<String, Failure> {
-        let mut command = tool(program);
-        let epoch = self.epoch.to_string();
-        // E2FSPROGS_FAKE_TIME is what e2fsprogs before 1.47.1 knows of it.
-        command.args(arguments).env("SOURCE_DATE_EPOCH", &epoch).env("E2FSPROGS_FAKE_TIME", &epoch).env("TZ", "UTC");
-        command.env("MTOOLS_SKIP_CHECK", "1").env("LC_ALL", "C");
-        process::ask(&mut command, self.signals)?.map_err(|why| {
-            Failure::new(format!("{program} failed"), why, "run scripts/run --qemu, which installs what is missing")
-        })
-    }
-
-    fn initramfs(&self, init: &Path, modules: &Path, folder: &Path) -> Result<PathBuf, Failure> {
-        let archive = self.work.join("initramfs.cpio");
-        initramfs::write(&archive, init, modules)?;
-        let packed = folder.join("initramfs.cpio.zst");
-        self.run("zstd", &["-q", "-f", "-19", &text(&archive), "-o", &text(&packed)])?;
-        Ok(packed)
-    }
-}
-
-fn set_size(image: &Path, size: u64) -> Result<(), Failure> {
-    let made = File::create(image).and_then(|file| file.set_len(size));
-    made.map_err(|error| Failure::io("write", image, &error))
-}
-
-/// What is done with the zeros of a file that is copied.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Zeros {
-    /// Nothing: the place is empty, and stays so.
-    Hole,
-    /// They are written over what is there.
-    Written,
-}
-
-/// Copies a file to a partition.
-fn put(source: &Path, disk: &Path, place: Place, zeros: Zeros) -> Result<(), Failure> {
-    copy_to(source, disk, place, zeros).map_err(|error| Failure::io("write", disk, &error))
-}
-
-fn copy_to(source: &Path, disk: &Path, place: Place, zeros: Zeros) -> io::Result<()> {
-    /// What is looked at at once.
-    const PIECE: usize = 64 << 10;
-    let mut source = File::open(source)?;
-    if source.metadata()?.len() > place.size {
-        return Err(io::Error::other("it does not fit into its partition"));
-    }
-    let mut disk = File::options().write(true).open(disk)?;
-    let mut piece = vec![0; PIECE];
-    let mut at = place.start;
-    loop {
-        let count = source.read(&mut piece)?;
-        let read = piece.get(..count).unwrap_or_default();
-        if zeros == Zeros::Written || read.iter().any(|&byte| byte != 0) {
-            disk.seek(SeekFrom::Start(at))?;
-            disk.write_all(read)?;
-        }
-        if count == 0 {
-            return Ok(());
-        }
-        at += count as u64;
-    }
-}
-
-fn megabytes(file: &Path) -> Result<f64, Failure> {
-    let size = fs::metadata(file).map_err(|error| Failure::io("find", file, &error))?.len();
-    Ok(u32::try_from(size / 1000).map_or(f64::INFINITY, f64::from) / 1000.0)
-}
-
-fn text(path: &Path) -> String {
-    path.display().to_string()
-}
-
-fn write(path: &Path, content: &str) -> Result<(), Failure> {
-    fs::write(path, content).map_err(|error| {
-        Failure::new(format!("cannot write {}", path.display()), plain(&error), "mend that and run this again")
-    })
 }

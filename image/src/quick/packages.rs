@@ -9,9 +9,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::esp::Grub;
 use crate::architecture::Architecture;
 use crate::cache::{Cache, make_folder, publish, remove_folder};
+use crate::disk::esp::Grub;
 use crate::failure::{Failure, plain};
 use crate::process;
 use crate::signals::Signals;
@@ -38,13 +38,13 @@ APT::Update::Error-Mode "any";
 
 /// The unpacked packages of which files go into the image.
 #[derive(Debug)]
-pub(super) struct Packages {
-    pub(super) kernel: PathBuf,
+pub(crate) struct Packages {
+    pub(crate) kernel: PathBuf,
     /// That of the kernel.
-    pub(super) release: String,
-    pub(super) e2fsck: PathBuf,
+    pub(crate) release: String,
+    pub(crate) e2fsck: PathBuf,
     certificates: PathBuf,
-    pub(super) grub: Grub,
+    pub(crate) grub: Grub,
     architecture: Architecture,
     boot: PathBuf,
     firmware: PathBuf,
@@ -52,7 +52,7 @@ pub(super) struct Packages {
 
 impl Packages {
     /// Fetches what is not there yet.
-    pub(super) fn unpack(
+    pub(crate) fn unpack(
         cache: &Cache,
         architecture: Architecture,
         day: &str,
@@ -74,17 +74,17 @@ impl Packages {
     }
 
     /// The kernel as it is packed.
-    pub(super) fn kernel_file(&self) -> PathBuf {
+    pub(crate) fn kernel_file(&self) -> PathBuf {
         self.kernel.join("boot").join(format!("vmlinuz-{}", self.release))
     }
 
     /// What a kernel is told of a Raspberry Pi: its device tree of that name.
-    pub(super) fn device_tree(&self, name: &str) -> PathBuf {
+    pub(crate) fn device_tree(&self, name: &str) -> PathBuf {
         self.kernel.join("usr/lib").join(format!("linux-image-{}/broadcom", self.release)).join(name)
     }
 
     /// Whom a client of TLS trusts: all that Mozilla does, one after the other.
-    pub(super) fn certificates(&self) -> Result<String, Failure> {
+    pub(crate) fn certificates(&self) -> Result<String, Failure> {
         let folder = self.certificates.join("usr/share/ca-certificates/mozilla");
         let entries = fs::read_dir(&folder).map_err(|error| Failure::io("read", &folder, &error))?;
         let mut files: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
@@ -94,12 +94,12 @@ impl Packages {
     }
 
     /// The program that starts a kernel that it carries.
-    pub(super) fn stub(&self) -> PathBuf {
+    pub(crate) fn stub(&self) -> PathBuf {
         self.boot.join(format!("usr/lib/systemd/boot/efi/linux{}.efi.stub", self.architecture.efi()))
     }
 
     /// Copies the firmware, and what it keeps before it has ever run, into `folder`.
-    pub(super) fn copy_firmware(&self, folder: &Path) -> Result<(PathBuf, PathBuf), Failure> {
+    pub(crate) fn copy_firmware(&self, folder: &Path) -> Result<(PathBuf, PathBuf), Failure> {
         let copy = |name: &str, target: &str| {
             let (source, target) = (self.firmware.join("usr/share").join(name), folder.join(target));
             fs::copy(&source, &target).map_err(|error| Failure::io("copy", &source, &error))?;
@@ -115,7 +115,7 @@ impl Packages {
 
 /// A release of the archive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Release {
+pub(crate) enum Release {
     /// That of this machine, with its backports.
     This,
     /// The one that is to come.
@@ -123,7 +123,7 @@ pub(super) enum Release {
 }
 
 /// The archive, as apt sees it from here, for one kind of machine.
-pub(super) struct Archive<'a> {
+pub(crate) struct Archive<'a> {
     folder: PathBuf,
     architecture: Architecture,
     day: &'a str,
@@ -133,7 +133,7 @@ pub(super) struct Archive<'a> {
 impl<'a> Archive<'a> {
     /// Asks which archive this machine uses, and reads what it has. `day` keeps the lists for as long as it stays the
     /// same.
-    pub(super) fn open(
+    pub(crate) fn open(
         cache: &Cache,
         architecture: Architecture,
         release: Release,
@@ -234,7 +234,7 @@ impl<'a> Archive<'a> {
     }
 
     /// The folder with the unpacked files of a package.
-    pub(super) fn unpacked(&self, name: &str) -> Result<PathBuf, Failure> {
+    pub(crate) fn unpacked(&self, name: &str) -> Result<PathBuf, Failure> {
         self.retried(|| self.unpack(name))
     }
 
@@ -265,7 +265,7 @@ impl<'a> Archive<'a> {
     }
 
     /// A package and all that it needs, by their names.
-    pub(super) fn needs(&self, package: &str) -> Result<Vec<String>, Failure> {
+    pub(crate) fn needs(&self, package: &str) -> Result<Vec<String>, Failure> {
         let mut depends = Command::new("apt-cache");
         depends.args(["depends", "--recurse", "--important", package]);
         let said = self.run(&mut depends, "find what a package needs")?;

@@ -9,10 +9,10 @@ use std::path::{Path, PathBuf};
 use spec::boot::{DEFAULT_CONFIG, INIT, MANIFESTS, MODULES, ROOT_BLOCK, RootImage, Slot};
 
 use super::modules::{self, Modules};
-use super::packages::Packages;
 use super::{Tools, layout, text};
 use crate::cache::make_folder;
 use crate::failure::Failure;
+use crate::quick::packages::Packages;
 use crate::release::PROGRAMS;
 use crate::repository::Repository;
 
@@ -36,18 +36,18 @@ const FILES: [(&str, &str); 5] = [
 ];
 
 /// What a root is made of.
-pub(super) struct Root<'a> {
-    pub(super) programs: &'a Path,
-    pub(super) packages: &'a Packages,
-    pub(super) modules: &'a Modules<'a>,
+pub(crate) struct Root<'a> {
+    pub(crate) programs: &'a Path,
+    pub(crate) packages: &'a Packages,
+    pub(crate) modules: &'a Modules<'a>,
     /// The modules that the first stage has loaded.
-    pub(super) loaded: &'a [String],
-    pub(super) repository: &'a Repository,
+    pub(crate) loaded: &'a [String],
+    pub(crate) repository: &'a Repository,
 }
 
 impl Root<'_> {
     /// Makes the image; answers where it lies and what the kernel is told of it.
-    pub(super) fn make(&self, tools: &Tools<'_>, slot: Slot) -> Result<(PathBuf, RootImage), Failure> {
+    pub(crate) fn make(&self, tools: &Tools<'_>, slot: Slot) -> Result<(PathBuf, RootImage), Failure> {
         let tree = tools.work.join("root");
         self.fill(&tree)?;
         set_modes(&tree).map_err(|error| Failure::io("write", &tree, &error))?;

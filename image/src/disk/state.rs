@@ -16,7 +16,7 @@ use crate::failure::Failure;
 const FORM: [&str; 7] = ["-F12", "-s1", "-r16", "-R3", "-a", "-n", "STATE"];
 
 /// Makes the partition, with both sectors saying the same.
-pub(super) fn make(tools: &Tools<'_>, state: BootState) -> Result<PathBuf, Failure> {
+pub(crate) fn make(tools: &Tools<'_>, state: BootState) -> Result<PathBuf, Failure> {
     let (sector, between) = (tools.work.join("state-sector"), tools.work.join("state-between"));
     fs::write(&sector, state.to_sector()).map_err(|error| Failure::io("write", &sector, &error))?;
     // The clusters of an empty file system are given away in order.

@@ -8,7 +8,7 @@ use crate::architecture::Architecture;
 use crate::failure::Failure;
 
 /// The name of the partition.
-pub(super) const PARTITION: &str = "esp";
+pub(crate) const PARTITION: &str = "esp";
 /// GRUB's prefix. One that lies on no device of its own leaves GRUB the partition that it came from as its root.
 const PREFIX: &str = "/EFI/BOOT";
 /// What the loader does.
@@ -36,15 +36,15 @@ const MODULES: [&str; 15] = [
 
 /// The unpacked packages of GRUB.
 #[derive(Debug)]
-pub(super) struct Grub {
+pub(crate) struct Grub {
     /// `grub-common`, with what makes an image.
-    pub(super) tools: PathBuf,
+    pub(crate) tools: PathBuf,
     /// `grub-efi-amd64-bin` or `grub-efi-arm64-bin`, with the modules.
-    pub(super) modules: PathBuf,
+    pub(crate) modules: PathBuf,
 }
 
 /// Makes the partition.
-pub(super) fn make(tools: &Tools<'_>, architecture: Architecture, grub: &Grub) -> Result<PathBuf, Failure> {
+pub(crate) fn make(tools: &Tools<'_>, architecture: Architecture, grub: &Grub) -> Result<PathBuf, Failure> {
     let kind = match architecture {
         Architecture::X86_64 => "x86_64-efi",
         Architecture::Aarch64 => "arm64-efi",
@@ -77,7 +77,7 @@ mod tests {
     use spec::boot::{BACKUP_OFFSET, STATE_PARTITION, Slot};
 
     use super::*;
-    use crate::quick::layout::Layout;
+    use crate::disk::layout::Layout;
 
     #[test]
     fn the_configuration_names_the_partitions_of_the_layout() {

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 
 use spec::boot::{CONFIG_PARTITION, DATA_PARTITION};
 
-use super::local_model::LocalModel;
 use super::{Tools, layout, set_size, text, write};
 use crate::failure::Failure;
+use crate::quick::local_model::LocalModel;
 use crate::tables::nested;
 
 /// What the owner finds in `llmbasedos.toml`.
@@ -15,7 +15,7 @@ const EXAMPLE: &str = include_str!("llmbasedos.toml");
 
 impl Tools<'_> {
     /// Makes the FAT file system of a partition, of a form that mkfs.vfat(8) is told, with files at their paths.
-    pub(super) fn fat(&self, partition: &str, form: &[&str], files: &[(&Path, &str)]) -> Result<PathBuf, Failure> {
+    pub(crate) fn fat(&self, partition: &str, form: &[&str], files: &[(&Path, &str)]) -> Result<PathBuf, Failure> {
         let image = self.empty(partition)?;
         let at = text(&image);
         self.run("mkfs.vfat", &[&["--invariant"], form, &[&at]].concat())?;
@@ -29,7 +29,7 @@ impl Tools<'_> {
     }
 
     /// The partition with the owner's `llmbasedos.toml`, which every PC can write.
-    pub(super) fn config(&self, model: Option<&LocalModel>) -> Result<PathBuf, Failure> {
+    pub(crate) fn config(&self, model: Option<&LocalModel>) -> Result<PathBuf, Failure> {
         let file = self.work.join("llmbasedos.toml");
         let of_model = model.map(|_| {
             let mut table = nested(&["arcs", "llm_router", "backends"], LocalModel::backend());
@@ -45,7 +45,7 @@ impl Tools<'_> {
     /// Without sums of its metadata, because the superblock has one as well, is two sectors large and written in place:
     /// a power cut between them leaves a sum that is wrong, and nothing can replay a journal that no superblock leads to.
     /// What matters of it lies in the first sector.
-    pub(super) fn data(&self, model: Option<&LocalModel>) -> Result<PathBuf, Failure> {
+    pub(crate) fn data(&self, model: Option<&LocalModel>) -> Result<PathBuf, Failure> {
         let image = self.empty(DATA_PARTITION)?;
         let (name, seed) = (layout::identifier("data").to_string(), layout::identifier("hash seed").to_string());
         let options = format!("hash_seed={seed},lazy_itable_init=0,lazy_journal_init=0,root_owner=0:0");
