@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::architecture::Architecture;
 use crate::http::Url;
+use crate::product::ProductOptions;
 use crate::quick::board::Board;
 
 /// The task runner of llmbasedos.
@@ -34,6 +35,8 @@ pub(crate) enum Command {
     Build(BuildOptions),
     /// Build the quick image and boot it in QEMU.
     Boot(BootOptions),
+    /// Make the image of a board from what Buildroot has built.
+    Product(ProductOptions),
     /// Print how large the quick image is that was built last, and its parts, in bytes.
     Size {
         /// The kind of machine that it is for.

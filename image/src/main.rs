@@ -12,6 +12,7 @@ mod grants;
 mod http;
 mod key;
 mod process;
+mod product;
 mod progress;
 mod quick;
 mod release;
@@ -50,6 +51,7 @@ fn run(command: &Command) -> Result<(), Failure> {
         Command::Test { suite } => suites::run(*suite, &repository, &signals),
         Command::Build(options) => quick::run(options, None, &repository, &signals),
         Command::Boot(options) => quick::run(&options.build, Some(options), &repository, &signals),
+        Command::Product(options) => product::run(options, &repository, &signals),
         Command::Size { arch } => quick::size::run(*arch, &repository, &signals),
         Command::Release => release::run(&repository, &signals),
         Command::Bench { data } => bench::run(&data.clone().unwrap_or_else(|| repository.path("data"))),

@@ -4,7 +4,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use spec::boot::INIT;
+
 use crate::architecture::Architecture;
+use crate::cache::make_folder;
 use crate::failure::Failure;
 use crate::process;
 use crate::repository::Repository;
@@ -65,6 +68,18 @@ pub(crate) fn build(
     }
     // Beside this program's own `debug/`, wherever cargo was told to build.
     Ok(repository.program("..").join(&target).join(name))
+}
+
+/// Copies the built programs that lie in `folder` to where they are in a root.
+pub(crate) fn install(folder: &Path, tree: &Path) -> Result<(), Failure> {
+    let target = tree.join(INIT.trim_start_matches('/'));
+    let target = target.parent().unwrap_or(tree);
+    make_folder(target)?;
+    for program in PROGRAMS {
+        let source = folder.join(program);
+        fs::copy(&source, target.join(program)).map_err(|error| Failure::io("copy", &source, &error))?;
+    }
+    Ok(())
 }
 
 fn size(path: &Path) -> Result<u64, Failure> {

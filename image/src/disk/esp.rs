@@ -34,22 +34,28 @@ const MODULES: [&str; 15] = [
     "gcry_sha256",
 ];
 
-/// The unpacked packages of GRUB.
+/// What GRUB is made with.
 #[derive(Debug)]
 pub(crate) struct Grub {
-    /// `grub-common`, with what makes an image.
-    pub(crate) tools: PathBuf,
-    /// `grub-efi-amd64-bin` or `grub-efi-arm64-bin`, with the modules.
+    /// The folder with `grub-mkimage` and `grub-script-check`.
+    pub(crate) programs: PathBuf,
+    /// The folder with the modules for this kind of machine.
     pub(crate) modules: PathBuf,
+}
+
+impl Grub {
+    /// As GRUB calls what it is made for.
+    pub(crate) fn kind(architecture: Architecture) -> &'static str {
+        match architecture {
+            Architecture::X86_64 => "x86_64-efi",
+            Architecture::Aarch64 => "arm64-efi",
+        }
+    }
 }
 
 /// Makes the partition.
 pub(crate) fn make(tools: &Tools<'_>, architecture: Architecture, grub: &Grub) -> Result<PathBuf, Failure> {
-    let kind = match architecture {
-        Architecture::X86_64 => "x86_64-efi",
-        Architecture::Aarch64 => "arm64-efi",
-    };
-    let loader = loader(tools, kind, grub)?;
+    let loader = loader(tools, Grub::kind(architecture), grub)?;
     // Where firmware looks for a program (UEFI specification 2.10, section 3.5.1.1).
     let program = format!("EFI/BOOT/BOOT{}.EFI", architecture.efi().to_uppercase());
     tools.fat(PARTITION, &["-n", "ESP"], &[(&loader, &program)])
@@ -63,9 +69,9 @@ fn loader(tools: &Tools<'_>, kind: &str, grub: &Grub) -> Result<PathBuf, Failure
     let owner = ["--owner=0", "--group=0", "--numeric-owner", "--mode=0644", "--mtime=@0"];
     let from = ["--format=ustar", "-C", &text(tools.work), "-cf", &text(&memdisk), "grub.cfg"];
     tools.run("tar", &[&owner[..], &from[..]].concat())?;
-    let program = |name: &str| text(&grub.tools.join("usr/bin").join(name));
+    let program = |name: &str| text(&grub.programs.join(name));
     tools.run(&program("grub-script-check"), &[&text(&work("grub.cfg"))])?;
-    let modules = text(&grub.modules.join("usr/lib/grub").join(kind));
+    let modules = text(&grub.modules);
     let (memdisk, beginning, output) = (text(&memdisk), text(&beginning), text(&loader));
     let wanted = ["-O", kind, "-d", &modules, "-m", &memdisk, "-c", &beginning, "-o", &output, "-p", PREFIX];
     tools.run(&program("grub-mkimage"), &[&wanted[..], &MODULES[..]].concat())?;

@@ -5,47 +5,51 @@ use std::path::{Path, PathBuf};
 
 use spec::boot::{CONFIG_PARTITION, DATA_PARTITION};
 
-use super::{Tools, layout, set_size, text, write};
+use super::tools::set_size;
+use super::{Tools, layout, text, write};
 use crate::failure::Failure;
-use crate::quick::local_model::LocalModel;
-use crate::tables::nested;
 
 /// What the owner finds in `llmbasedos.toml`.
 const EXAMPLE: &str = include_str!("llmbasedos.toml");
 
+/// A file of the data partition: where it comes from, its path there, whether it is run.
+pub(crate) type DataFile = (PathBuf, String, bool);
+
 impl Tools<'_> {
     /// Makes the FAT file system of a partition, of a form that mkfs.vfat(8) is told, with files at their paths.
-    pub(crate) fn fat(&self, partition: &str, form: &[&str], files: &[(&Path, &str)]) -> Result<PathBuf, Failure> {
+    pub(super) fn fat(&self, partition: &str, form: &[&str], files: &[(&Path, &str)]) -> Result<PathBuf, Failure> {
         let image = self.empty(partition)?;
         let at = text(&image);
         self.run("mkfs.vfat", &[&["--invariant"], form, &[&at]].concat())?;
+        let mut folders = BTreeSet::new();
         for (source, target) in files {
             for (slash, _) in target.match_indices('/') {
-                self.run("mmd", &["-i", &at, &format!("::/{}", target.get(..slash).unwrap_or_default())])?;
+                let folder = target.get(..slash).unwrap_or_default();
+                if folders.insert(folder) {
+                    self.run("mmd", &["-i", &at, &format!("::/{folder}")])?;
+                }
             }
             self.run("mcopy", &["-i", &at, &text(source), &format!("::/{target}")])?;
         }
         Ok(image)
     }
 
-    /// The partition with the owner's `llmbasedos.toml`, which every PC can write.
-    pub(crate) fn config(&self, model: Option<&LocalModel>) -> Result<PathBuf, Failure> {
+    /// The partition with the owner's `llmbasedos.toml`, which every PC can write, and with a file of the
+    /// loader's, if it looks for one there.
+    pub(super) fn config(&self, settings: &str, of_loader: Option<(PathBuf, &str)>) -> Result<PathBuf, Failure> {
         let file = self.work.join("llmbasedos.toml");
-        let of_model = model.map(|_| {
-            let mut table = nested(&["arcs", "llm_router", "backends"], LocalModel::backend());
-            table.extend(nested(&["grants"], LocalModel::grants()));
-            table.to_string()
-        });
-        write(&file, &[EXAMPLE, &of_model.unwrap_or_default()].join("\n"))?;
-        self.fat(CONFIG_PARTITION, &["-n", "LLMBASEDOS"], &[(&file, "llmbasedos.toml")])
+        write(&file, &[EXAMPLE, settings].join("\n"))?;
+        let mut files: Vec<(&Path, &str)> = of_loader.iter().map(|(file, name)| (file.as_path(), *name)).collect();
+        files.push((&file, "llmbasedos.toml"));
+        self.fat(CONFIG_PARTITION, &["-n", "LLMBASEDOS"], &files)
     }
 
-    /// The data partition: ext4, empty but for the model, if there is one.
+    /// The data partition: ext4, with these files.
     ///
     /// Without sums of its metadata, because the superblock has one as well, is two sectors large and written in place:
     /// a power cut between them leaves a sum that is wrong, and nothing can replay a journal that no superblock leads to.
     /// What matters of it lies in the first sector.
-    pub(crate) fn data(&self, model: Option<&LocalModel>) -> Result<PathBuf, Failure> {
+    pub(super) fn data(&self, files: &[DataFile]) -> Result<PathBuf, Failure> {
         let image = self.empty(DATA_PARTITION)?;
         let (name, seed) = (layout::identifier("data").to_string(), layout::identifier("hash seed").to_string());
         let options = format!("hash_seed={seed},lazy_itable_init=0,lazy_journal_init=0,root_owner=0:0");
@@ -54,14 +58,14 @@ impl Tools<'_> {
             "mke2fs",
             &["-q", "-t", "ext4", "-O", features, "-U", &name, "-L", "data", "-E", &options, &text(&image)],
         )?;
-        if let Some(model) = model {
-            self.fill(&image, &model.files(self)?)?;
+        if !files.is_empty() {
+            self.fill(&image, files)?;
         }
         Ok(image)
     }
 
     /// Puts files, each into a folder, on an ext4 file system. All of them are root's.
-    fn fill(&self, image: &Path, files: &[(PathBuf, String, bool)]) -> Result<(), Failure> {
+    fn fill(&self, image: &Path, files: &[DataFile]) -> Result<(), Failure> {
         let folders = files.iter().filter_map(|(_, target, _)| target.split_once('/')).map(|(folder, _)| folder);
         let folders: BTreeSet<&str> = folders.collect();
         let mut script: String = folders.iter().map(|folder| format!("mkdir {folder}\n")).collect();

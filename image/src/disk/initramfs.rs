@@ -14,7 +14,7 @@ use crate::failure::Failure;
 const FOLDERS: [&str; 5] = ["dev", "proc", "sys", "root", "run"];
 
 /// Writes the archive: `init` as `/init`, the files of `modules` below [`FIRST_MODULES`].
-pub(crate) fn write(path: &Path, init: &Path, modules: &Path) -> Result<(), Failure> {
+pub(super) fn write(path: &Path, init: &Path, modules: &Path) -> Result<(), Failure> {
     archive(path, init, modules).map_err(|error| Failure::io("write", path, &error))
 }
 

@@ -25,7 +25,7 @@ const MAGIC_AT: usize = 0x38;
 const MAGIC: &[u8] = b"ARM\x64";
 
 /// Writes the kernel that is at `source` as a distribution packs it to `target`.
-pub(crate) fn unpack(
+pub(super) fn unpack(
     architecture: Architecture,
     source: &Path,
     target: &Path,

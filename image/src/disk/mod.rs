@@ -1,117 +1,192 @@
-//! The disk of a machine: its file systems, its root, its kernel, its partitions, whatever their parts come from. All
-//! of it is made without root and without loop devices, and the same inputs give the same bytes.
+//! The disk of a machine: its root, its kernel, its file systems, its partitions, whatever their parts come from. All of it
+//! is made without root and without loop devices, and the same inputs give the same bytes.
+//!
+//! | path in the output folder | what |
+//! | --- | --- |
+//! | `disk.img` | the disk, sparse |
+//! | `vmlinux` | the kernel as QEMU starts it without a boot loader |
+//! | `initramfs.cpio.zst` | the first stage |
+//! | `command-line` | what the kernel is told |
+//! | `work/` | the parts that the disk is made of, by the names of their partitions |
+//!
+//! The disk is one for a first boot: only slot A is filled, because a second copy of the same system would double what is
+//! packed, sent and flashed. What slot B takes is made all the same, for tests: `work/boot-b.img`, and `work/root.img`.
 
 pub(crate) mod esp;
 mod file_systems;
 mod initramfs;
-pub(crate) mod kernel;
+mod kernel;
 pub(crate) mod layout;
 pub(crate) mod modules;
-pub(crate) mod root;
-pub(crate) mod state;
-pub(crate) mod uki;
+pub(crate) mod raspberry_pi;
+mod root;
+mod state;
+mod tools;
+mod uki;
 
-use std::fs::{self, File};
-use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
-use crate::failure::{Failure, plain};
-use crate::process;
-use crate::signals::Signals;
-use layout::{Layout, Place};
+use spec::boot::{BootState, CONFIG_PARTITION, DATA_PARTITION, INIT, RootImage, STATE_PARTITION, Slot};
 
-/// What makes file systems, with all that could make two builds differ held still.
-pub(crate) struct Tools<'a> {
-    pub(crate) work: &'a Path,
+use crate::architecture::Architecture;
+use crate::failure::Failure;
+use crate::repository::Repository;
+use crate::terminal::Terminal;
+pub(crate) use file_systems::DataFile;
+use layout::{Layout, Table};
+use modules::Modules;
+pub(crate) use tools::{Tools, Zeros, megabytes, put, text, tool, write};
+
+/// What a system is made of.
+#[derive(Debug)]
+pub(crate) struct Parts {
+    pub(crate) architecture: Architecture,
+    /// The files of its root, but for what every root has (`root.rs`); our programs are among them.
+    pub(crate) tree: PathBuf,
+    /// The kernel as it is packed.
+    pub(crate) kernel: PathBuf,
+    pub(crate) modules: Modules,
+    pub(crate) loader: Loader,
+    /// What `llmbasedos.toml` says beside what it explains.
+    pub(crate) settings: String,
+    /// What lies on the data partition from the beginning, and the room that it is given there, in MiB.
+    pub(crate) data: Vec<DataFile>,
+    pub(crate) data_mib: u64,
+}
+
+/// What starts the kernel of a slot.
+#[derive(Debug)]
+pub(crate) enum Loader {
+    /// UEFI firmware starts GRUB, and that the unified kernel image of a slot.
+    Grub {
+        grub: esp::Grub,
+        /// The program that starts a kernel that it carries (systemd-stub(7)).
+        stub: PathBuf,
+    },
+    /// The firmware of a Raspberry Pi.
+    RaspberryPi(raspberry_pi::Firmware),
+}
+
+/// A disk that was made, and what starts the same system without it.
+#[derive(Debug)]
+pub(crate) struct Image {
     pub(crate) layout: Layout,
-    pub(crate) epoch: u64,
-    pub(crate) signals: &'a Signals,
+    pub(crate) disk: PathBuf,
+    /// What lies on its partitions that no machine changes, by their names.
+    pub(crate) system: Vec<(&'static str, PathBuf)>,
+    pub(crate) kernel: PathBuf,
+    pub(crate) initramfs: PathBuf,
+    /// What the kernel is told, beside what a way of booting adds.
+    pub(crate) command_line: String,
 }
 
-/// A program of the distribution: some lie where only root looks.
-fn tool(program: &str) -> Command {
-    let mut command = Command::new(program);
-    command.env("PATH", format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default()));
-    command
+/// The root with what belongs to it.
+struct Root {
+    image: PathBuf,
+    /// As slot A.
+    verified: RootImage,
+    /// The folder with the modules of the first stage.
+    first_modules: PathBuf,
 }
 
-impl Tools<'_> {
-    /// Runs a tool; answers what it said.
-    pub(crate) fn run(&self, program: &str, arguments: &[&str]) -> Result<String, Failure> {
-        let mut command = tool(program);
-        let epoch = self.epoch.to_string();
-        // E2FSPROGS_FAKE_TIME is what e2fsprogs before 1.47.1 knows of it.
-        command.args(arguments).env("SOURCE_DATE_EPOCH", &epoch).env("E2FSPROGS_FAKE_TIME", &epoch).env("TZ", "UTC");
-        command.env("MTOOLS_SKIP_CHECK", "1").env("LC_ALL", "C");
-        process::ask(&mut command, self.signals)?.map_err(|why| {
-            Failure::new(format!("{program} failed"), why, "run scripts/run --qemu, which installs what is missing")
-        })
+/// The kernel with what belongs to it.
+struct Kernel {
+    unpacked: PathBuf,
+    initramfs: PathBuf,
+    /// The boot partition of slot A.
+    boot: PathBuf,
+}
+
+impl Parts {
+    /// Where their partitions lie.
+    pub(crate) fn layout(&self) -> Layout {
+        let table = match self.loader {
+            Loader::Grub { .. } => Table::Gpt,
+            Loader::RaspberryPi(_) => Table::Mbr,
+        };
+        Layout { table, data_mib: self.data_mib }
     }
 
-    pub(crate) fn initramfs(&self, init: &Path, modules: &Path, folder: &Path) -> Result<PathBuf, Failure> {
-        let archive = self.work.join("initramfs.cpio");
-        initramfs::write(&archive, init, modules)?;
-        let packed = folder.join("initramfs.cpio.zst");
-        self.run("zstd", &["-q", "-f", "-19", &text(&archive), "-o", &text(&packed)])?;
-        Ok(packed)
+    /// Puts them together in `folder`.
+    pub(crate) fn assemble(
+        &self,
+        folder: &Path,
+        tools: &Tools<'_>,
+        repository: &Repository,
+        terminal: &Terminal,
+    ) -> Result<Image, Failure> {
+        let stage = terminal.stage("root", "erofs with its hash tree", "making");
+        let root = self.root(tools, repository)?;
+        stage.finish(&format!("{:.1} MB", megabytes(&root.image)?));
+
+        let stage = terminal.stage("kernel", "with its initramfs", "packing");
+        let kernel = self.kernel(folder, tools, &root)?;
+        stage.finish(&format!("{:.1} MB", megabytes(&kernel.initramfs)?));
+
+        let stage = terminal.stage("disk", "partitions and file systems", "putting together");
+        let image = self.disk(folder, tools, root, kernel)?;
+        stage.finish("ready");
+        Ok(image)
     }
-}
 
-fn set_size(image: &Path, size: u64) -> Result<(), Failure> {
-    let made = File::create(image).and_then(|file| file.set_len(size));
-    made.map_err(|error| Failure::io("write", image, &error))
-}
-
-/// What is done with the zeros of a file that is copied.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Zeros {
-    /// Nothing: the place is empty, and stays so.
-    Hole,
-    /// They are written over what is there.
-    Written,
-}
-
-/// Copies a file to a partition.
-pub(crate) fn put(source: &Path, disk: &Path, place: Place, zeros: Zeros) -> Result<(), Failure> {
-    copy_to(source, disk, place, zeros).map_err(|error| Failure::io("write", disk, &error))
-}
-
-fn copy_to(source: &Path, disk: &Path, place: Place, zeros: Zeros) -> io::Result<()> {
-    /// What is looked at at once.
-    const PIECE: usize = 64 << 10;
-    let mut source = File::open(source)?;
-    if source.metadata()?.len() > place.size {
-        return Err(io::Error::other("it does not fit into its partition"));
+    fn root(&self, tools: &Tools<'_>, repository: &Repository) -> Result<Root, Failure> {
+        let first_modules = tools.work.join("modules");
+        let loaded = self.modules.copy(modules::FIRST, &[], &first_modules, tools)?;
+        let root = root::Root { tree: &self.tree, modules: &self.modules, loaded: &loaded, repository };
+        let (image, verified) = root.make(tools, Slot::A)?;
+        Ok(Root { image, verified, first_modules })
     }
-    let mut disk = File::options().write(true).open(disk)?;
-    let mut piece = vec![0; PIECE];
-    let mut at = place.start;
-    loop {
-        let count = source.read(&mut piece)?;
-        let read = piece.get(..count).unwrap_or_default();
-        if zeros == Zeros::Written || read.iter().any(|&byte| byte != 0) {
-            disk.seek(SeekFrom::Start(at))?;
-            disk.write_all(read)?;
+
+    fn kernel(&self, folder: &Path, tools: &Tools<'_>, root: &Root) -> Result<Kernel, Failure> {
+        let unpacked = folder.join("vmlinux");
+        kernel::unpack(self.architecture, &self.kernel, &unpacked, tools.signals)?;
+        let init = self.tree.join(INIT.trim_start_matches('/'));
+        let initramfs = tools.initramfs(&init, &root.first_modules, folder)?;
+        write(&folder.join("command-line"), &format!("{}\n", self.command_line(root.verified)))?;
+        let boot = self.boot_partition(tools, &initramfs, root.verified)?;
+        self.boot_partition(tools, &initramfs, RootImage { slot: Slot::B, ..root.verified })?;
+        Ok(Kernel { unpacked, initramfs, boot })
+    }
+
+    /// The partition with the kernel of a slot.
+    fn boot_partition(&self, tools: &Tools<'_>, initramfs: &Path, root: RootImage) -> Result<PathBuf, Failure> {
+        let line = self.command_line(root);
+        match &self.loader {
+            Loader::Grub { stub, .. } => {
+                let kernel = uki::Kernel { architecture: self.architecture, stub, kernel: &self.kernel, initramfs };
+                kernel.partition(tools, root.slot, &line)
+            }
+            Loader::RaspberryPi(firmware) => firmware.partition(tools, &self.kernel, initramfs, root.slot, &line),
         }
-        if count == 0 {
-            return Ok(());
-        }
-        at += count as u64;
     }
-}
 
-pub(crate) fn megabytes(file: &Path) -> Result<f64, Failure> {
-    let size = fs::metadata(file).map_err(|error| Failure::io("find", file, &error))?.len();
-    Ok(u32::try_from(size / 1000).map_or(f64::INFINITY, f64::from) / 1000.0)
-}
+    fn disk(&self, folder: &Path, tools: &Tools<'_>, root: Root, kernel: Kernel) -> Result<Image, Failure> {
+        let (mut system, of_loader) = match &self.loader {
+            Loader::Grub { grub, .. } => (vec![(esp::PARTITION, esp::make(tools, self.architecture, grub)?)], None),
+            Loader::RaspberryPi(_) => (Vec::new(), Some((raspberry_pi::autoboot(tools)?, "autoboot.txt"))),
+        };
+        system.extend([(Slot::A.boot_partition(), kernel.boot), (Slot::A.root_partition(), root.image)]);
+        let own = [
+            (STATE_PARTITION, state::make(tools, BootState::only(Slot::A))?),
+            (CONFIG_PARTITION, tools.config(&self.settings, of_loader)?),
+            (DATA_PARTITION, tools.data(&self.data)?),
+        ];
+        let (layout, disk) = (tools.layout, folder.join("disk.img"));
+        layout.create(&disk)?;
+        for (name, source) in system.iter().chain(&own) {
+            put(source, &disk, layout.place(name)?, Zeros::Hole)?;
+        }
+        let command_line = self.command_line(root.verified);
+        Ok(Image { layout, disk, system, kernel: kernel.unpacked, initramfs: kernel.initramfs, command_line })
+    }
 
-pub(crate) fn text(path: &Path) -> String {
-    path.display().to_string()
-}
-
-pub(crate) fn write(path: &Path, content: &str) -> Result<(), Failure> {
-    fs::write(path, content).map_err(|error| {
-        Failure::new(format!("cannot write {}", path.display()), plain(&error), "mend that and run this again")
-    })
+    /// What the kernel is told, beside where its messages go.
+    fn command_line(&self, root: RootImage) -> String {
+        let of_loader = match self.loader {
+            // The backup of its table is to be looked for.
+            Loader::Grub { .. } => "gpt".to_owned(),
+            Loader::RaspberryPi(_) => spec::boot::Loader::RaspberryPi.word(),
+        };
+        format!("quiet panic=10 {of_loader} printk.devkmsg=on cryptomgr.notests=1 {root}")
+    }
 }

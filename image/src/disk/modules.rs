@@ -7,6 +7,7 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use super::Tools;
 use crate::cache::make_folder;
 use crate::failure::Failure;
 use crate::process::{self, Running};
@@ -43,15 +44,15 @@ pub(crate) const SECOND: &[&str] = &[
     "bcm2835-rng",
 ];
 
-/// The modules of a kernel, by name.
-pub(crate) struct Modules<'a> {
+/// The modules of a kernel, by name. One that has no file is part of the kernel itself.
+#[derive(Debug)]
+pub(crate) struct Modules {
     files: BTreeMap<String, PathBuf>,
-    signals: &'a Signals,
 }
 
-impl<'a> Modules<'a> {
+impl Modules {
     /// Those below `/lib/modules/<release>` of an unpacked kernel package.
-    pub(crate) fn read(package: &Path, release: &str, signals: &'a Signals) -> Result<Self, Failure> {
+    pub(crate) fn read(package: &Path, release: &str) -> Result<Self, Failure> {
         let mut files = BTreeMap::new();
         let folders = [package.join("lib/modules").join(release), package.join("usr/lib/modules").join(release)];
         let mut unread: Vec<PathBuf> = folders.into_iter().filter(|folder| folder.is_dir()).collect();
@@ -65,21 +66,27 @@ impl<'a> Modules<'a> {
                 }
             }
         }
-        Ok(Self { files, signals })
+        Ok(Self { files })
     }
 
     /// Copies the modules of `wanted` and what they need, but for those in `there`, into `folder`; answers their names.
-    pub(crate) fn copy(&self, wanted: &[&str], there: &[String], folder: &Path) -> Result<Vec<String>, Failure> {
+    pub(crate) fn copy(
+        &self,
+        wanted: &[&str],
+        there: &[String],
+        folder: &Path,
+        tools: &Tools<'_>,
+    ) -> Result<Vec<String>, Failure> {
         let mut order = Vec::new();
         for name in wanted {
-            self.add(&plain_name(name), there, &mut order)?;
+            self.add(&plain_name(name), there, &mut order, tools)?;
         }
         make_folder(folder)?;
         for (place, name) in order.iter().enumerate() {
             let Some(source) = self.files.get(name) else { continue };
             let target = folder.join(format!("{place:02}-{name}.ko"));
             if source.extension().is_some_and(|extension| extension == "xz") {
-                self.unpack(source, &target)?;
+                unpack(source, &target, tools.signals)?;
             } else {
                 fs::copy(source, &target).map_err(|error| Failure::io("write", &target, &error))?;
             }
@@ -87,28 +94,27 @@ impl<'a> Modules<'a> {
         Ok(order)
     }
 
-    fn unpack(&self, source: &Path, target: &Path) -> Result<(), Failure> {
-        let output = File::create(target).map_err(|error| Failure::io("write", target, &error))?;
-        let mut unpack = Command::new("xz");
-        unpack.args(["--decompress", "--stdout"]).arg(source).stdout(output);
-        let status = Running::start(&mut unpack)?.wait(self.signals, || {})?;
-        let failed = || Failure::new(format!("cannot unpack {}", source.display()), status, "report this");
-        if status.success() { Ok(()) } else { Err(failed()) }
-    }
-
-    /// One that has no file is part of the kernel itself.
-    fn add(&self, name: &str, there: &[String], order: &mut Vec<String>) -> Result<(), Failure> {
+    fn add(&self, name: &str, there: &[String], order: &mut Vec<String>, tools: &Tools<'_>) -> Result<(), Failure> {
         let is_there = order.iter().chain(there).any(|known| known == name);
         let Some(file) = self.files.get(name).filter(|_| !is_there) else { return Ok(()) };
-        let mut ask = super::tool("modinfo");
-        let said = process::ask(ask.args(["--field", "depends"]).arg(file), self.signals)?;
+        let mut ask = super::tool(tools.host, "modinfo");
+        let said = process::ask(ask.args(["--field", "depends"]).arg(file), tools.signals)?;
         let needs = said.map_err(|why| Failure::new(format!("cannot read {}", file.display()), why, "report this"))?;
         for needed in needs.trim().split(',').filter(|needed| !needed.is_empty()) {
-            self.add(&plain_name(needed), there, order)?;
+            self.add(&plain_name(needed), there, order, tools)?;
         }
         order.push(name.to_owned());
         Ok(())
     }
+}
+
+fn unpack(source: &Path, target: &Path, signals: &Signals) -> Result<(), Failure> {
+    let output = File::create(target).map_err(|error| Failure::io("write", target, &error))?;
+    let mut unpack = Command::new("xz");
+    unpack.args(["--decompress", "--stdout"]).arg(source).stdout(output);
+    let status = Running::start(&mut unpack)?.wait(signals, || {})?;
+    let failed = || Failure::new(format!("cannot unpack {}", source.display()), status, "report this");
+    if status.success() { Ok(()) } else { Err(failed()) }
 }
 
 /// The kernel takes `-` and `_` for the same.

@@ -12,7 +12,6 @@ use super::modules::{self, Modules};
 use super::{Tools, layout, text};
 use crate::cache::make_folder;
 use crate::failure::Failure;
-use crate::quick::packages::Packages;
 use crate::release::PROGRAMS;
 use crate::repository::Repository;
 
@@ -35,21 +34,27 @@ const FILES: [(&str, &str); 5] = [
     (DEFAULT_CONFIG, include_str!("defaults.toml")),
 ];
 
+/// What is taken for granted of every root, beside our programs.
+const REQUIRED: [&str; 2] = ["usr/sbin/e2fsck", "etc/ssl/certs/ca-certificates.crt"];
+/// What of a tree does not get into the image: all modules of the kernel, of which some are taken, and Buildroot's word to
+/// those who take the tree for a root.
+const LEFT_OUT: [&str; 2] = ["usr/lib/modules", "THIS_IS_NOT_YOUR_ROOT_FILESYSTEM"];
+
 /// What a root is made of.
-pub(crate) struct Root<'a> {
-    pub(crate) programs: &'a Path,
-    pub(crate) packages: &'a Packages,
-    pub(crate) modules: &'a Modules<'a>,
+pub(super) struct Root<'a> {
+    /// Its files, but for what is named above.
+    pub(super) tree: &'a Path,
+    pub(super) modules: &'a Modules,
     /// The modules that the first stage has loaded.
-    pub(crate) loaded: &'a [String],
-    pub(crate) repository: &'a Repository,
+    pub(super) loaded: &'a [String],
+    pub(super) repository: &'a Repository,
 }
 
 impl Root<'_> {
     /// Makes the image; answers where it lies and what the kernel is told of it.
-    pub(crate) fn make(&self, tools: &Tools<'_>, slot: Slot) -> Result<(PathBuf, RootImage), Failure> {
+    pub(super) fn make(&self, tools: &Tools<'_>, slot: Slot) -> Result<(PathBuf, RootImage), Failure> {
         let tree = tools.work.join("root");
-        self.fill(&tree)?;
+        self.fill(&tree, tools)?;
         set_modes(&tree).map_err(|error| Failure::io("write", &tree, &error))?;
         let image = tools.work.join("root.img");
         let epoch = tools.epoch.to_string();
@@ -65,26 +70,36 @@ impl Root<'_> {
         Ok((image, RootImage { slot, blocks, hash }))
     }
 
-    fn fill(&self, tree: &Path) -> Result<(), Failure> {
+    fn fill(&self, tree: &Path, tools: &Tools<'_>) -> Result<(), Failure> {
         let at = |path: &str| tree.join(path.trim_start_matches('/'));
+        tools.run("cp", &["--archive", "--no-target-directory", &text(self.tree), &text(tree)])?;
+        for path in LEFT_OUT.iter().chain(&MOUNTED) {
+            remove(&at(path))?;
+        }
         for folder in MOUNTED.iter().copied().chain(["etc/ssl/certs", "usr/bin", "usr/sbin", "usr/lib"]) {
             make_folder(&at(folder))?;
         }
         for (link, target) in LINKS {
+            // A folder that is no link has something in it, which stays.
+            let _ = fs::remove_file(at(link));
             symlink(target, at(link)).map_err(|error| Failure::io("make the link", &at(link), &error))?;
         }
         for (path, content) in FILES {
             make_folder(at(path).parent().unwrap_or(tree))?;
             super::write(&at(path), content)?;
         }
-        let programs = at(INIT).parent().map(Path::to_owned).unwrap_or_default();
-        for program in PROGRAMS {
-            copy(&self.programs.join(program), &programs.join(program), 0o755)?;
+        self.modules.copy(modules::SECOND, self.loaded, &at(MODULES), tools)?;
+        self.manifests(&at(MANIFESTS))?;
+        let programs = Path::new(INIT).parent().unwrap_or(Path::new("/"));
+        let programs = PROGRAMS.iter().map(|program| text(&programs.join(program)));
+        match programs.chain(REQUIRED.map(str::to_owned)).find(|path| !at(path).is_file()) {
+            Some(path) => Err(Failure::new(
+                "the root is not complete",
+                format!("{path} is not among its files"),
+                format!("put it into {}", self.tree.display()),
+            )),
+            None => Ok(()),
         }
-        copy(&self.packages.e2fsck.join("sbin/e2fsck.static"), &at("usr/sbin/e2fsck"), 0o755)?;
-        super::write(&at("etc/ssl/certs/ca-certificates.crt"), &self.packages.certificates()?)?;
-        self.modules.copy(modules::SECOND, self.loaded, &at(MODULES))?;
-        self.manifests(&at(MANIFESTS))
     }
 
     fn manifests(&self, folder: &Path) -> Result<(), Failure> {
@@ -97,6 +112,16 @@ impl Root<'_> {
         }
         copy(&self.repository.path("init/netd/netd.toml"), &folder.join("netd.toml"), 0o644)
     }
+}
+
+/// Removes what is there, a folder with all that is in it.
+fn remove(path: &Path) -> Result<(), Failure> {
+    let outcome = match fs::symlink_metadata(path) {
+        Err(_) => Ok(()),
+        Ok(data) if data.is_dir() => fs::remove_dir_all(path),
+        Ok(_) => fs::remove_file(path),
+    };
+    outcome.map_err(|error| Failure::io("remove", path, &error))
 }
 
 /// Gives every folder and file the mode that it has in the image, whatever the builder's umask is.

@@ -8,7 +8,8 @@ use std::path::PathBuf;
 use spec::InvalidValue;
 use spec::boot::{BACKUP_OFFSET, BootState, SECTOR, STATE_OFFSET, STATE_PARTITION};
 
-use super::{Tools, set_size};
+use super::Tools;
+use super::tools::set_size;
 use crate::failure::Failure;
 
 /// Clusters of a sector, and before them 16 sectors: three for the boot sector, six for each table and one for the root
@@ -16,7 +17,7 @@ use crate::failure::Failure;
 const FORM: [&str; 7] = ["-F12", "-s1", "-r16", "-R3", "-a", "-n", "STATE"];
 
 /// Makes the partition, with both sectors saying the same.
-pub(crate) fn make(tools: &Tools<'_>, state: BootState) -> Result<PathBuf, Failure> {
+pub(super) fn make(tools: &Tools<'_>, state: BootState) -> Result<PathBuf, Failure> {
     let (sector, between) = (tools.work.join("state-sector"), tools.work.join("state-between"));
     fs::write(&sector, state.to_sector()).map_err(|error| Failure::io("write", &sector, &error))?;
     // The clusters of an empty file system are given away in order.

@@ -22,17 +22,17 @@ const ALIGNMENT: u64 = 4096;
 
 /// What the kernel of a slot is made of.
 #[derive(Debug)]
-pub(crate) struct Kernel<'a> {
-    pub(crate) architecture: Architecture,
+pub(super) struct Kernel<'a> {
+    pub(super) architecture: Architecture,
     /// The program that starts a kernel that it carries (systemd-stub(7)).
-    pub(crate) stub: &'a Path,
-    pub(crate) kernel: &'a Path,
-    pub(crate) initramfs: &'a Path,
+    pub(super) stub: &'a Path,
+    pub(super) kernel: &'a Path,
+    pub(super) initramfs: &'a Path,
 }
 
 impl Kernel<'_> {
     /// Makes the partition with the kernel of a slot: `uki.efi`, and its hash in `uki.sum` (sha256sum(1)).
-    pub(crate) fn partition(&self, tools: &Tools<'_>, slot: Slot, command_line: &str) -> Result<PathBuf, Failure> {
+    pub(super) fn partition(&self, tools: &Tools<'_>, slot: Slot, command_line: &str) -> Result<PathBuf, Failure> {
         let unified = tools.work.join(format!("uki-{}.efi", slot.letter()));
         self.unify(tools, command_line, &unified)?;
         let sum = tools.work.join(format!("uki-{}.sum", slot.letter()));

@@ -14,12 +14,12 @@ use spec::SystemConfig;
 use spec::boot::CONFIG_PARTITION;
 use toml::{Table, Value};
 
-use super::Image;
 use super::acceleration::Acceleration;
 use super::board::Board;
 use super::local_model::LocalModel;
+use super::packages::{FIRMWARE, VARIABLES};
 use crate::cli::BootOptions;
-use crate::disk::{Tools, Zeros, put, text, write};
+use crate::disk::{Image, Tools, Zeros, put, text, write};
 use crate::failure::Failure;
 use crate::grants;
 use crate::http::Url;
@@ -163,7 +163,7 @@ impl Guest<'_> {
         let content = settings(self.options.config.as_deref(), token, backends, grants)?;
         let file = self.folder.join("work/settings.toml");
         write(&file, &content)?;
-        let tools = Tools { work: self.folder, layout: self.image.layout, epoch: 0, signals };
+        let tools = Tools { work: self.folder, host: None, layout: self.image.layout, epoch: 0, signals };
         let at = format!("{}@@{}", disk.display(), self.image.layout.place(CONFIG_PARTITION)?.start);
         tools.run("mcopy", &["-o", "-i", &at, &text(&file), "::/llmbasedos.toml"])?;
         Ok(())
@@ -198,11 +198,11 @@ impl Guest<'_> {
     fn start_by_firmware(&self, qemu: &mut Command) -> Result<(), Failure> {
         let variables = self.folder.join("machine-variables.fd");
         if !variables.exists() {
-            let copied = fs::copy(&self.image.variables, &variables);
+            let copied = fs::copy(self.folder.join(VARIABLES), &variables);
             copied.map_err(|error| Failure::io("write", &variables, &error))?;
         }
         let flash = "if=pflash,format=raw";
-        qemu.args(["-drive", &format!("{flash},readonly=on,file={}", self.image.firmware.display())]);
+        qemu.args(["-drive", &format!("{flash},readonly=on,file={}", self.folder.join(FIRMWARE).display())]);
         qemu.args(["-drive", &format!("{flash},file={}", variables.display())]);
         Ok(())
     }

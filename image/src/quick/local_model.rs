@@ -20,7 +20,7 @@ use toml::Table;
 use super::packages::{Archive, Release};
 use crate::architecture::Architecture;
 use crate::cache::Cache;
-use crate::disk::{Tools, write};
+use crate::disk::{DataFile, write};
 use crate::failure::Failure;
 use crate::grants;
 use crate::process;
@@ -69,7 +69,7 @@ memory_max = "1800M"
 
 /// Engine and weights, ready to be copied.
 #[derive(Debug)]
-pub(crate) struct LocalModel {
+pub(super) struct LocalModel {
     /// The engine's files by their names.
     engine: BTreeMap<String, PathBuf>,
     weights: PathBuf,
@@ -77,7 +77,7 @@ pub(crate) struct LocalModel {
 
 impl LocalModel {
     /// Fetches what is not there yet.
-    pub(crate) fn provide(
+    pub(super) fn provide(
         architecture: Architecture,
         cache: &Cache,
         day: &str,
@@ -95,7 +95,7 @@ impl LocalModel {
     }
 
     /// How much room it takes on the data partition, in MiB.
-    pub(crate) fn mib(&self) -> Result<u64, Failure> {
+    pub(super) fn mib(&self) -> Result<u64, Failure> {
         let mut bytes = ROOM;
         for file in self.engine.values().chain([&self.weights]) {
             bytes += fs::metadata(file).map_err(|error| Failure::io("find", file, &error))?.len();
@@ -104,11 +104,11 @@ impl LocalModel {
     }
 
     /// What goes onto the data partition: the file, its path there, whether it is run.
-    pub(crate) fn files(&self, tools: &Tools<'_>) -> Result<Vec<(PathBuf, String, bool)>, Failure> {
+    pub(super) fn files(&self, work: &Path) -> Result<Vec<DataFile>, Failure> {
         let loader = self.engine.keys().find(|name| name.starts_with(LOADER));
         let loader = loader.ok_or_else(|| Failure::new("the engine has no loader", "", "report this"))?;
         let Weights { file, name, .. } = QWEN;
-        let manifest = tools.work.join("llama_server.toml");
+        let manifest = work.join("llama_server.toml");
         write(&manifest, &MANIFEST.replace("%loader", loader).replace("%file", file).replace("%name", name))?;
         let engine = self.engine.iter().map(|(name, source)| {
             let is_run = name.starts_with(LOADER) || name == SERVER;
@@ -122,7 +122,7 @@ impl LocalModel {
     }
 
     /// The router's backend for it, by its name.
-    pub(crate) fn backend() -> Table {
+    pub(super) fn backend() -> Table {
         let url = "http://127.0.0.1:11434";
         let mut backend = table([("kind", "openai"), ("url", url), ("model", QWEN.name), ("timeout", "600s")]);
         // Two at once share what processors there are, and both time out.
@@ -130,8 +130,15 @@ impl LocalModel {
         nested(&["local"], backend)
     }
 
+    /// What `llmbasedos.toml` says of it.
+    pub(super) fn settings() -> String {
+        let mut table = nested(&["arcs", "llm_router", "backends"], Self::backend());
+        table.extend(nested(&["grants"], Self::grants()));
+        table.to_string()
+    }
+
     /// What goes with that in `[grants]`.
-    pub(crate) fn grants() -> Table {
+    pub(super) fn grants() -> Table {
         grants::with_server(&Self::backend(), SERVICE)
     }
 }

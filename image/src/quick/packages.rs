@@ -12,6 +12,7 @@ use std::process::Command;
 use crate::architecture::Architecture;
 use crate::cache::{Cache, make_folder, publish, remove_folder};
 use crate::disk::esp::Grub;
+use crate::disk::write;
 use crate::failure::{Failure, plain};
 use crate::process;
 use crate::signals::Signals;
@@ -20,6 +21,9 @@ use crate::signals::Signals;
 const FIRST_KERNEL: [u32; 2] = [6, 12];
 /// The keys that the archive is signed with (package `debian-archive-keyring`, which every Debian has).
 const KEYS: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
+/// UEFI firmware for QEMU in the output folder, and what one that has never run keeps.
+pub(super) const FIRMWARE: &str = "firmware.fd";
+pub(super) const VARIABLES: &str = "variables.fd";
 /// What apt is to know of the world: our lists and no others, and what the packages are for.
 const CONFIGURATION: &str = r#"
 Dir::Etc::SourceList "/dev/null";
@@ -38,13 +42,13 @@ APT::Update::Error-Mode "any";
 
 /// The unpacked packages of which files go into the image.
 #[derive(Debug)]
-pub(crate) struct Packages {
-    pub(crate) kernel: PathBuf,
+pub(super) struct Packages {
+    pub(super) kernel: PathBuf,
     /// That of the kernel.
-    pub(crate) release: String,
-    pub(crate) e2fsck: PathBuf,
+    pub(super) release: String,
+    e2fsck: PathBuf,
     certificates: PathBuf,
-    pub(crate) grub: Grub,
+    pub(super) grub: Grub,
     architecture: Architecture,
     boot: PathBuf,
     firmware: PathBuf,
@@ -52,7 +56,7 @@ pub(crate) struct Packages {
 
 impl Packages {
     /// Fetches what is not there yet.
-    pub(crate) fn unpack(
+    pub(super) fn unpack(
         cache: &Cache,
         architecture: Architecture,
         day: &str,
@@ -64,7 +68,8 @@ impl Packages {
         let e2fsck = there.unpacked("e2fsck-static")?;
         let certificates = here.unpacked("ca-certificates")?;
         let modules = there.unpacked(&format!("grub-efi-{}-bin", architecture.debian()))?;
-        let grub = Grub { tools: here.unpacked("grub-common")?, modules };
+        let modules = modules.join("usr/lib/grub").join(Grub::kind(architecture));
+        let grub = Grub { programs: here.unpacked("grub-common")?.join("usr/bin"), modules };
         let boot = there.unpacked("systemd-boot-efi")?;
         let firmware = there.unpacked(match architecture {
             Architecture::X86_64 => "ovmf",
@@ -74,17 +79,27 @@ impl Packages {
     }
 
     /// The kernel as it is packed.
-    pub(crate) fn kernel_file(&self) -> PathBuf {
+    pub(super) fn kernel_file(&self) -> PathBuf {
         self.kernel.join("boot").join(format!("vmlinuz-{}", self.release))
     }
 
     /// What a kernel is told of a Raspberry Pi: its device tree of that name.
-    pub(crate) fn device_tree(&self, name: &str) -> PathBuf {
+    pub(super) fn device_tree(&self, name: &str) -> PathBuf {
         self.kernel.join("usr/lib").join(format!("linux-image-{}/broadcom", self.release)).join(name)
     }
 
-    /// Whom a client of TLS trusts: all that Mozilla does, one after the other.
-    pub(crate) fn certificates(&self) -> Result<String, Failure> {
+    /// Puts what of a root comes from packages into `tree`: what mends file systems, and whom a client of TLS trusts.
+    pub(super) fn fill(&self, tree: &Path) -> Result<(), Failure> {
+        let (programs, certificates) = (tree.join("usr/sbin"), tree.join("etc/ssl/certs"));
+        make_folder(&programs)?;
+        make_folder(&certificates)?;
+        let e2fsck = self.e2fsck.join("sbin/e2fsck.static");
+        fs::copy(&e2fsck, programs.join("e2fsck")).map_err(|error| Failure::io("copy", &e2fsck, &error))?;
+        write(&certificates.join("ca-certificates.crt"), &self.certificates()?)
+    }
+
+    /// All that Mozilla trusts, one after the other.
+    fn certificates(&self) -> Result<String, Failure> {
         let folder = self.certificates.join("usr/share/ca-certificates/mozilla");
         let entries = fs::read_dir(&folder).map_err(|error| Failure::io("read", &folder, &error))?;
         let mut files: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
@@ -94,28 +109,28 @@ impl Packages {
     }
 
     /// The program that starts a kernel that it carries.
-    pub(crate) fn stub(&self) -> PathBuf {
+    pub(super) fn stub(&self) -> PathBuf {
         self.boot.join(format!("usr/lib/systemd/boot/efi/linux{}.efi.stub", self.architecture.efi()))
     }
 
     /// Copies the firmware, and what it keeps before it has ever run, into `folder`.
-    pub(crate) fn copy_firmware(&self, folder: &Path) -> Result<(PathBuf, PathBuf), Failure> {
+    pub(super) fn copy_firmware(&self, folder: &Path) -> Result<(), Failure> {
         let copy = |name: &str, target: &str| {
-            let (source, target) = (self.firmware.join("usr/share").join(name), folder.join(target));
-            fs::copy(&source, &target).map_err(|error| Failure::io("copy", &source, &error))?;
-            Ok(target)
+            let source = self.firmware.join("usr/share").join(name);
+            fs::copy(&source, folder.join(target)).map(|_| ()).map_err(|error| Failure::io("copy", &source, &error))
         };
         let (code, variables) = match self.architecture {
             Architecture::X86_64 => ("OVMF/OVMF_CODE_4M.fd", "OVMF/OVMF_VARS_4M.fd"),
             Architecture::Aarch64 => ("AAVMF/AAVMF_CODE.fd", "AAVMF/AAVMF_VARS.fd"),
         };
-        Ok((copy(code, "firmware.fd")?, copy(variables, "variables.fd")?))
+        copy(code, FIRMWARE)?;
+        copy(variables, VARIABLES)
     }
 }
 
 /// A release of the archive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Release {
+pub(super) enum Release {
     /// That of this machine, with its backports.
     This,
     /// The one that is to come.
@@ -123,7 +138,7 @@ pub(crate) enum Release {
 }
 
 /// The archive, as apt sees it from here, for one kind of machine.
-pub(crate) struct Archive<'a> {
+pub(super) struct Archive<'a> {
     folder: PathBuf,
     architecture: Architecture,
     day: &'a str,
@@ -133,7 +148,7 @@ pub(crate) struct Archive<'a> {
 impl<'a> Archive<'a> {
     /// Asks which archive this machine uses, and reads what it has. `day` keeps the lists for as long as it stays the
     /// same.
-    pub(crate) fn open(
+    pub(super) fn open(
         cache: &Cache,
         architecture: Architecture,
         release: Release,
@@ -234,7 +249,7 @@ impl<'a> Archive<'a> {
     }
 
     /// The folder with the unpacked files of a package.
-    pub(crate) fn unpacked(&self, name: &str) -> Result<PathBuf, Failure> {
+    pub(super) fn unpacked(&self, name: &str) -> Result<PathBuf, Failure> {
         self.retried(|| self.unpack(name))
     }
 
@@ -265,7 +280,7 @@ impl<'a> Archive<'a> {
     }
 
     /// A package and all that it needs, by their names.
-    pub(crate) fn needs(&self, package: &str) -> Result<Vec<String>, Failure> {
+    pub(super) fn needs(&self, package: &str) -> Result<Vec<String>, Failure> {
         let mut depends = Command::new("apt-cache");
         depends.args(["depends", "--recurse", "--important", package]);
         let said = self.run(&mut depends, "find what a package needs")?;

@@ -5,11 +5,15 @@
 //! what is loaded and signed as a whole; so the root is what was built, or it is not mounted. Which slot is started is
 //! written down in one sector ([`BootState`]).
 
+mod autoboot;
+pub mod fat;
+pub mod mbr;
 mod state;
 
 use std::fmt;
 use std::str::FromStr;
 
+pub use autoboot::{AUTOBOOT_FILE, Autoboot, TRYBOOT};
 pub use state::{BACKUP_OFFSET, BootState, SECTOR, STATE_OFFSET, STATE_PARTITION, Standing, TRIES};
 
 use crate::values::InvalidValue;
@@ -98,6 +102,35 @@ impl FromStr for Slot {
     }
 }
 
+/// What starts the kernel of a slot, as the kernel's command line says it: `llmbasedos.loader=raspberry-pi`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Loader {
+    /// GRUB, which chooses by the state sector and counts in it. It need not be named.
+    Grub,
+    /// The firmware of a Raspberry Pi, which does neither ([`Autoboot`]).
+    RaspberryPi,
+}
+
+impl Loader {
+    const ARGUMENT: &str = "llmbasedos.loader=";
+    const GRUB: &str = "grub";
+    const RASPBERRY_PI: &str = "raspberry-pi";
+
+    /// The one that a kernel's command line names.
+    #[must_use]
+    pub fn of_command_line(command_line: &str) -> Self {
+        let named = command_line.split_ascii_whitespace().find_map(|word| word.strip_prefix(Self::ARGUMENT));
+        if named == Some(Self::RASPBERRY_PI) { Self::RaspberryPi } else { Self::Grub }
+    }
+
+    /// The word of a kernel's command line that names it.
+    #[must_use]
+    pub fn word(self) -> String {
+        let name = if self == Self::RaspberryPi { Self::RASPBERRY_PI } else { Self::GRUB };
+        format!("{}{name}", Self::ARGUMENT)
+    }
+}
+
 /// The root that a kernel belongs to, as its command line says it: `llmbasedos.root=a:<blocks>:<hash>`.
 ///
 /// The hash tree has no superblock and no salt, is made with SHA-256, and begins right behind the data.
@@ -173,6 +206,14 @@ mod tests {
         let line = format!("console=ttyS0 quiet {image} panic=10\n");
         assert_eq!(RootImage::of_command_line(&line), Ok(image));
         assert_eq!((image.slot.root_partition(), image.slot.to_string().as_str()), ("root-b", "B"));
+    }
+
+    #[test]
+    fn a_loader_that_counts_for_itself_need_not_be_named() {
+        for loader in [Loader::Grub, Loader::RaspberryPi] {
+            let line = format!("quiet {} panic=10", loader.word());
+            assert_eq!(Loader::of_command_line(&line), loader);
+        }
     }
 
     #[test]

@@ -1,0 +1,75 @@
+//! What of Buildroot's output a system is made of.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::Board;
+use crate::architecture::Architecture;
+use crate::disk::esp::Grub;
+use crate::disk::modules::Modules;
+use crate::disk::raspberry_pi::{Firmware, Model};
+use crate::disk::{Loader, Parts};
+use crate::failure::Failure;
+
+/// The stub of a unified kernel image (`buildroot-config/package/systemd-stub`).
+const STUB: &str = "linuxx64.efi.stub";
+
+/// The parts, all of which must be there.
+pub(super) fn parts(board: Board, images: &Path, target: &Path, host: &Path) -> Result<Parts, Failure> {
+    let kernel = match board.architecture() {
+        Architecture::X86_64 => "bzImage",
+        Architecture::Aarch64 => "Image",
+    };
+    let loader = match board.raspberry_pi() {
+        None => Loader::Grub { grub: grub(host)?, stub: there(images.join(STUB), "BR2_PACKAGE_SYSTEMD_STUB")? },
+        Some(model) => Loader::RaspberryPi(firmware(model, images)?),
+    };
+    Ok(Parts {
+        architecture: board.architecture(),
+        tree: there(target.to_owned(), "the build of a root")?,
+        kernel: there(images.join(kernel), "BR2_LINUX_KERNEL")?,
+        modules: modules(target)?,
+        loader,
+        settings: String::new(),
+        data: Vec::new(),
+        data_mib: 0,
+    })
+}
+
+/// What GRUB is made with: the programs of the host's package, the modules where the target's has built them, because no
+/// package installs those.
+fn grub(host: &Path) -> Result<Grub, Failure> {
+    let kind = Grub::kind(Architecture::X86_64);
+    let built = host.parent().unwrap_or(host).join("build");
+    let entries = fs::read_dir(&built).into_iter().flatten().flatten().map(|entry| entry.path());
+    let is_grub = |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("grub2-"));
+    let folders = entries.filter(is_grub).map(|folder| folder.join(format!("build-{kind}/grub-core")));
+    let modules = folders.chain([host.join("lib/grub").join(kind)]).find(|folder| folder.join("normal.mod").is_file());
+    let modules = modules.ok_or_else(|| missing(&built.join("grub2-*"), "BR2_TARGET_GRUB2_X86_64_EFI"))?;
+    there(host.join("bin/grub-mkimage"), "BR2_TARGET_GRUB2")?;
+    Ok(Grub { programs: host.join("bin"), modules })
+}
+
+fn firmware(model: Model, images: &Path) -> Result<Firmware, Failure> {
+    let files = images.join("rpi-firmware");
+    for name in model.firmware() {
+        there(files.join(name), "BR2_PACKAGE_RPI_FIRMWARE")?;
+    }
+    Ok(Firmware { model, files, device_trees: images.to_owned() })
+}
+
+/// The kernel's modules, if it has any.
+fn modules(target: &Path) -> Result<Modules, Failure> {
+    let releases = fs::read_dir(target.join("lib/modules")).into_iter().flatten().flatten();
+    let release = releases.map(|entry| entry.file_name().to_string_lossy().into_owned()).max();
+    Modules::read(target, &release.unwrap_or_default())
+}
+
+fn there(path: PathBuf, option: &str) -> Result<PathBuf, Failure> {
+    if path.exists() { Ok(path) } else { Err(missing(&path, option)) }
+}
+
+fn missing(path: &Path, option: &str) -> Failure {
+    let what = format!("{} is not there", path.display());
+    Failure::new(what, "Buildroot has not built it", format!("build it with {option}, and run this again"))
+}
