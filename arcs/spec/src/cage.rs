@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::document::Section;
+use crate::memory_bound::MemoryBound;
 use crate::values::{ByteSize, HostPort, choice};
 
 /// What an Arc may touch. Everything is refused that is not here.
@@ -25,7 +26,7 @@ pub struct Cage {
     /// System services only: what it may do of what else only root may.
     pub capabilities: Vec<Capability>,
     /// The bound on its memory.
-    pub memory_max: ByteSize,
+    pub memory_max: MemoryBound,
     /// The bound on its processes and threads.
     pub pids_max: u32,
     /// Its share of the CPU where it is short, 1 to 10000 (Linux, `cgroup-v2.rst`, `cpu.weight`).
@@ -68,7 +69,7 @@ impl Traffic {
 }
 
 /// What bounds an Arc that does not say otherwise.
-const MEMORY_MAX: ByteSize = ByteSize(128 << 20);
+const MEMORY_MAX: MemoryBound = MemoryBound::Bytes(ByteSize(128 << 20));
 const PIDS_MAX: u32 = 64;
 const CPU_WEIGHT: u32 = 100;
 const DISK_MAX: ByteSize = ByteSize(1 << 30);

@@ -20,6 +20,7 @@ mod config;
 pub mod control;
 mod document;
 mod manifest;
+mod memory_bound;
 mod network;
 pub mod paths;
 mod problem;
@@ -33,6 +34,7 @@ pub use cage::{Cage, Capability, Extra, Layer, Mount, MountMode, Network, Traffi
 pub use config::{GatewaySettings, Grant, SystemConfig};
 pub use document::{Document, Place, Section, TomlValue, close_to};
 pub use manifest::{Activation, Acts, Manifest, Origin, Ready, Restart, ToolRules, Transport};
+pub use memory_bound::MemoryBound;
 pub use network::{AddressSource, HostAddress, NetworkSettings};
 pub use problem::{Problem, Problems};
 pub use quest::{Quest, Step};

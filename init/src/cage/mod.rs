@@ -38,6 +38,8 @@ pub(crate) struct Abilities {
     /// Whether the data lie in memory because their partition cannot be used. There is no quota then, and the machine
     /// serves all the same.
     pub(crate) are_data_lost: bool,
+    /// The machine's memory, in bytes.
+    pub(crate) memory: u64,
 }
 
 impl Abilities {
@@ -107,7 +109,8 @@ impl Cage {
     /// The cage of the service with this manifest, whose folders and sockets are `parts`.
     pub(crate) fn plan(manifest: &Manifest, parts: Vec<Part>, is_dynamic: bool, abilities: &Abilities) -> Self {
         let cage = &manifest.cage;
-        let basics = tree::basics(cage.memory_max.0).into_iter();
+        let memory = cage.memory_max.of(abilities.memory);
+        let basics = tree::basics(memory).into_iter();
         let parts = basics.chain(tree::libraries().filter(|_| is_dynamic)).chain(parts).collect();
         let is_host = cage.network == Network::Host;
         let wanted = |layer: &Layer| match layer {
@@ -144,8 +147,8 @@ impl Cage {
             serves: cage.serves,
             limits: Limits {
                 open_files: OPEN_FILES,
-                memory: cage.memory_max.0,
-                memory_kept: if is_essential { KEPT.min(cage.memory_max.0) } else { 0 },
+                memory,
+                memory_kept: if is_essential { KEPT.min(memory) } else { 0 },
                 processes: cage.pids_max,
                 cpu_weight: cage.cpu_weight,
                 disk: cage.disk_max.0,
@@ -216,6 +219,14 @@ mod tests {
         let ids: std::collections::BTreeSet<u32> = names.iter().map(|name| user_of(name)).collect();
         assert_eq!(ids.len(), names.len());
         assert!(ids.iter().all(|id| (0x1000_0000..0x3000_0000).contains(id)));
+    }
+
+    #[test]
+    fn a_part_of_the_memory_is_that_of_this_machine() {
+        let text = "name = \"m\"\nversion = \"1\"\ndescription = \"\"\nexec = [\"m\"]\n[cage]\nmemory_max = \"75%\"";
+        let manifest = Manifest::parse("m.toml", text, spec::Origin::User).expect("sound");
+        let abilities = Abilities { memory: 8 << 30, ..Default::default() };
+        assert_eq!(Cage::plan(&manifest, Vec::new(), false, &abilities).limits.memory >> 20, 6143);
     }
 
     #[test]

@@ -99,6 +99,7 @@ pub(super) fn find_abilities(options: &Options, layout: &Layout, groups: &mut Gr
         is_unprivileged: !sys::is_privileged(),
         is_strict,
         are_data_lost: is_strict && sys::is_in_memory(&layout.data),
+        memory: sys::memory().map_or(0, |memory| memory.total),
     };
     for layer in &options.without {
         abilities.miss(*layer, "left out by --without");
