@@ -10,6 +10,7 @@ use crate::network::NetworkSettings;
 use crate::problem::Problems;
 use crate::secrets;
 use crate::values::{HostName, HostPort, InvalidValue, Name, Token};
+use crate::wifi::WifiNetwork;
 
 /// What the gateway is told at its start: `[gateway]` of `llmbasedos.toml`, and the file that init makes of it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -116,6 +117,17 @@ impl SystemConfig {
         }
         file.insert("network".to_owned(), self.network.clone().unwrap_or_default().to_table().into());
         file.to_string()
+    }
+
+    /// The Wi-Fi networks that are joined, the best first.
+    #[must_use]
+    pub fn wifi(&self) -> &[WifiNetwork] {
+        self.network.as_ref().map_or(&[], |network| &network.wifi)
+    }
+
+    /// The same to be changed.
+    pub fn wifi_mut(&mut self) -> &mut Vec<WifiNetwork> {
+        &mut self.network.get_or_insert_default().wifi
     }
 
     /// This configuration with what `later` says in place of what is said here: whole Arcs, grants and listeners, and all

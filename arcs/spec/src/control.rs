@@ -15,6 +15,9 @@
 //! | [`SECRET_SET`] | [`ByName`] | [`SecretInfo`]. Attached: the value, in a sealed memory file |
 //! | [`SECRET_LIST`] | – | `[SecretInfo]`: those that are set, and those that are named and not set |
 //! | [`SECRET_DELETE`] | [`ByName`] | [`SecretInfo`] of what is gone |
+//! | [`WIFI_SCAN`] | – | `[WifiSeen]`: the Wi-Fi networks in reach, the strongest first |
+//! | [`WIFI_JOIN`] | [`WifiJoin`] | `{}` once the machine is in that network; from then on it joins it by itself, also after a restart |
+//! | [`WIFI_FORGET`] | [`BySsid`] | `{}`; the machine joins it no more |
 //!
 //! The value of a secret is in no message: it is the content of a memory file (memfd_create(2)) of 1 to [`SECRET_MAX`]
 //! bytes that can no longer be changed (`F_SEAL_WRITE`, `F_SEAL_SHRINK`, `F_SEAL_GROW`), whose descriptor is attached to
@@ -40,6 +43,10 @@
 //! | [`UNFOLLOW`] | – | sends no more of them |
 //! | [`REDACT`] | [`Fingerprints`] | hides the secrets that these know in each line, before it is kept anywhere |
 //!
+//! `netd` inherits a channel of its own as well, on which init passes on [`WIFI_SCAN`], [`WIFI_JOIN`] and [`WIFI_FORGET`] as
+//! they came, and `netd` answers. What is joined and forgotten, init keeps. The passphrase of a [`WifiJoin`] is the one
+//! secret that is in a message: whoever sets a machine up types it into a page of the gateway.
+//!
 //! The gateway is notified of [`REDACT`] as well. It comes first of all, and again whenever a secret is set or deleted.
 
 use std::collections::BTreeMap;
@@ -48,6 +55,7 @@ use serde::{Deserialize, Serialize};
 
 pub use crate::redaction::Fingerprints;
 use crate::values::{HostPort, Name};
+use crate::wifi::{Country, Ssid};
 
 /// All services.
 pub const SERVICES: &str = "services";
@@ -99,6 +107,12 @@ pub const SECRET_SET: &str = "secret.set";
 pub const SECRET_LIST: &str = "secret.list";
 /// Forgets a secret.
 pub const SECRET_DELETE: &str = "secret.delete";
+/// The Wi-Fi networks in reach.
+pub const WIFI_SCAN: &str = "network.scan";
+/// Joins a Wi-Fi network, now and from now on.
+pub const WIFI_JOIN: &str = "network.join";
+/// Joins a Wi-Fi network no more.
+pub const WIFI_FORGET: &str = "network.forget";
 /// Notification: the fingerprints of all secrets; params are [`Fingerprints`].
 pub const REDACT: &str = "redact";
 /// The most bytes that a secret has.
@@ -114,6 +128,8 @@ pub mod fd {
     pub const CONTROL: &str = "control";
     /// The channel between init and logd: a connected UNIX stream socket.
     pub const LOGS: &str = "logs";
+    /// The channel between init and netd: a connected UNIX stream socket.
+    pub const NETWORK: &str = "network";
 }
 
 /// Environment variables that init sets for a service, beside `LISTEN_FDS`, `LISTEN_PID`, `LISTEN_FDNAMES`,
@@ -156,6 +172,48 @@ pub struct SecretInfo {
     pub set_ms: Option<u64>,
     /// The Arcs that are handed it, by their manifests or by `[grants]` of the system configuration.
     pub arcs: Vec<Name>,
+}
+
+/// A Wi-Fi network in reach.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WifiSeen {
+    /// What it calls itself.
+    pub ssid: Ssid,
+    /// How strong it is here, in dBm: −40 is close by, −80 hardly to be heard.
+    pub signal_dbm: i32,
+    /// Whether it takes a passphrase.
+    pub secured: bool,
+}
+
+/// Params of [`WIFI_JOIN`].
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WifiJoin {
+    /// The network.
+    pub ssid: Ssid,
+    /// What opens it; nothing for an open network.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub passphrase: Option<String>,
+    /// The country that the machine is in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub country: Option<Country>,
+    /// Whether it does not tell its name.
+    #[serde(default)]
+    pub hidden: bool,
+}
+
+impl std::fmt::Debug for WifiJoin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("WifiJoin").field("ssid", &self.ssid).finish_non_exhaustive()
+    }
+}
+
+/// Params of [`WIFI_FORGET`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BySsid {
+    /// The network.
+    pub ssid: Ssid,
 }
 
 /// Params of [`LOGS`].

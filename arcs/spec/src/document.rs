@@ -168,6 +168,11 @@ impl<'d> Section<'d> {
         self.lookup(key).is_some()
     }
 
+    /// Whether a table is written under `key`.
+    pub fn is_table(&self, key: &str) -> bool {
+        self.lookup(key).is_some_and(|(_, value)| value.is_table())
+    }
+
     /// This table as it stands in the source, to be read later by whom it belongs to. All keys count as known.
     #[must_use]
     pub fn raw(&self) -> toml::Table {

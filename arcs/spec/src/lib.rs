@@ -29,6 +29,7 @@ pub mod redaction;
 mod secrets;
 mod sentinel;
 mod values;
+mod wifi;
 
 pub use cage::{Cage, Capability, Extra, Layer, Mount, MountMode, Network, Traffic};
 pub use config::{GatewaySettings, Grant, SystemConfig};
@@ -44,3 +45,4 @@ pub use values::{
     ByteSize, Host, HostName, HostPort, InvalidValue, Label, LinkName, Name, Span, Token, ToolName, ToolPattern,
     parse_duration,
 };
+pub use wifi::{Country, Ssid, WifiNetwork, check_passphrase, is_key};

@@ -71,8 +71,18 @@ pub struct Manifest {
     pub control: bool,
     /// System services only: whether it is handed what all services write, to keep it (logd is).
     pub logs: bool,
+    /// System services only: whether init passes on to it what is asked of Wi-Fi networks (netd is).
+    pub network: bool,
     /// The cage.
     pub cage: Cage,
+}
+
+impl Manifest {
+    /// Whether it inherits a channel to init.
+    #[must_use]
+    pub fn has_channel(&self) -> bool {
+        self.control || self.logs || self.network
+    }
 }
 
 /// When a service starts.
@@ -168,7 +178,9 @@ impl Manifest {
         let namespace = root.optional("namespace").or_else(|| name.clone());
         let transport = root.or("transport", Transport::Socket);
         let (control, logs) = (root.or("control", false), root.or("logs", false));
-        let ready = if transport == Transport::Socket || control || logs { Ready::Notify } else { Ready::Exec };
+        let network = root.or("network", false);
+        let ready =
+            if transport == Transport::Socket || control || logs || network { Ready::Notify } else { Ready::Exec };
         let manifest = Self {
             version: version.unwrap_or_default(),
             description: description.unwrap_or_default(),
@@ -192,6 +204,7 @@ impl Manifest {
             listen: root.or("listen", Vec::new()),
             control,
             logs,
+            network,
             cage,
             namespace: namespace?,
             name: name?,
@@ -210,7 +223,7 @@ impl Manifest {
             _ => {}
         }
         if origin == Origin::User {
-            for key in ["listen", "control", "logs"].into_iter().filter(|key| root.has(key)) {
+            for key in ["listen", "control", "logs", "network"].into_iter().filter(|key| root.has(key)) {
                 root.report(key, "is for the system's own services: an Arc has no listener of its own");
             }
             self.check_cage(root);
@@ -338,9 +351,11 @@ arcs/weather.toml:14: cage.mounts[0].path: must be an absolute path without \"..
 
     #[test]
     fn a_listener_is_for_the_system_alone() {
-        let source = format!("{SMALL}listen = [\"http\"]\ncontrol = true\nlogs = true\n");
+        let source = format!("{SMALL}listen = [\"http\"]\ncontrol = true\nlogs = true\nnetwork = true\n");
         let message = problems(&source, Origin::User);
-        for place in ["weather.toml:6: listen:", "weather.toml:7: control:", "weather.toml:8: logs:"] {
+        for place in
+            ["weather.toml:6: listen:", "weather.toml:7: control:", "weather.toml:8: logs:", "weather.toml:9: network:"]
+        {
             assert!(message.contains(place), "{message}");
         }
         assert!(Manifest::parse("weather.toml", &source, Origin::System).is_ok());

@@ -1,4 +1,5 @@
-//! `[network]` of `llmbasedos.toml`: how an appliance gets its address, who resolves names for it, who tells it the time.
+//! `[network]` of `llmbasedos.toml`: how an appliance gets its address, who resolves names for it, who tells it the time,
+//! which Wi-Fi it joins.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
@@ -8,6 +9,7 @@ use toml::de::DeValue;
 
 use crate::document::{Place, Section, TomlValue, from_text};
 use crate::values::{Host, InvalidValue, LinkName};
+use crate::wifi::{self, WifiNetwork};
 
 /// Who is asked for the time unless the owner says otherwise.
 const TIME_SERVERS: [&str; 4] = ["0.pool.ntp.org", "1.pool.ntp.org", "2.pool.ntp.org", "3.pool.ntp.org"];
@@ -21,8 +23,11 @@ pub struct NetworkSettings {
     pub address: AddressSource,
     /// Name servers, the best first; a DHCP server's count only where there are none here.
     pub dns: Vec<IpAddr>,
-    /// The link that is used; `None`: every wired link for DHCP, the first for a static address.
+    /// The link that is used; `None`: every wired link and the Wi-Fi that was joined for DHCP, the first wired one for a
+    /// static address.
     pub link: Option<LinkName>,
+    /// The Wi-Fi networks that are joined, the best first.
+    pub wifi: Vec<WifiNetwork>,
     /// Who is asked for the time, the best first; nobody where it is empty.
     pub time_servers: Vec<Host>,
 }
@@ -43,7 +48,13 @@ pub enum AddressSource {
 
 impl Default for NetworkSettings {
     fn default() -> Self {
-        Self { address: AddressSource::Dhcp, dns: Vec::new(), link: None, time_servers: default_time_servers() }
+        Self {
+            address: AddressSource::Dhcp,
+            dns: Vec::new(),
+            link: None,
+            wifi: Vec::new(),
+            time_servers: default_time_servers(),
+        }
     }
 }
 
@@ -59,7 +70,8 @@ impl NetworkSettings {
             section.report("dns", format!("must be {MAX_NAME_SERVERS} addresses at most: no more are ever asked"));
         }
         let (link, servers) = (section.optional("link"), section.optional("time_servers"));
-        Some(Self { address: address?, dns, link, time_servers: servers.unwrap_or_else(default_time_servers) })
+        let wifi = networks(section);
+        Some(Self { address: address?, dns, link, wifi, time_servers: servers.unwrap_or_else(default_time_servers) })
     }
 
     pub(crate) fn to_table(&self) -> toml::Table {
@@ -78,8 +90,27 @@ impl NetworkSettings {
         }
         set("dns", texts(self.dns.iter().map(ToString::to_string).collect()));
         set("time_servers", texts(self.time_servers.iter().map(ToString::to_string).collect()));
+        if !self.wifi.is_empty() {
+            set("wifi", self.wifi.iter().map(WifiNetwork::to_table).collect::<Vec<_>>().into());
+        }
         table
     }
+}
+
+/// `[[network.wifi]]`, or a single `[network.wifi]`.
+fn networks(section: &Section<'_>) -> Vec<WifiNetwork> {
+    let wifi: Vec<WifiNetwork> = match section.is_table("wifi") {
+        true => section.section("wifi", WifiNetwork::of_section).into_iter().collect(),
+        false => section.sections("wifi", WifiNetwork::of_section),
+    };
+    if wifi.len() > wifi::MOST {
+        section.report("wifi", format!("must be {} networks at most", wifi::MOST));
+    }
+    let is_twice = |(at, network): (usize, &WifiNetwork)| wifi.iter().take(at).any(|other| other.ssid == network.ssid);
+    if let Some((_, network)) = wifi.iter().enumerate().find(|both| is_twice(*both)) {
+        section.report("wifi", format!("names the network {} twice", network.ssid));
+    }
+    wifi
 }
 
 /// `address` and `gateway`, which have to fit; `None` where `address` is wrong.

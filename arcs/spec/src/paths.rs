@@ -69,6 +69,12 @@ pub fn secrets(data: &Path) -> PathBuf {
     data.join("secrets")
 }
 
+/// The Wi-Fi networks that were joined beside those of `llmbasedos.toml`: `<data>/wifi.toml`, in its form.
+#[must_use]
+pub fn joined_wifi(data: &Path) -> PathBuf {
+    data.join("wifi.toml")
+}
+
 /// The socket of init of the system whose gateway's socket this is: `<run>/mcp/gateway.sock` → `<run>/init.sock`.
 /// `None` where the path is not of that form.
 #[must_use]

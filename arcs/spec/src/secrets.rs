@@ -1,4 +1,5 @@
-//! `[secrets]` of `llmbasedos.toml`: found, taken out, and masked where they stood.
+//! `[secrets]` of `llmbasedos.toml`, and the passphrases of `[[network.wifi]]`: found, taken out, and masked where they
+//! stood.
 //!
 //! The owner writes `openai = "sk-…"` on the card. init moves the value into its store and leaves `*` in its place, byte
 //! for byte, so that the file keeps its length and its place on the disk. A value of nothing but `*` was moved before.
@@ -15,10 +16,16 @@ use zeroize::{Zeroize, Zeroizing};
 
 use crate::document::{Place, Section, TomlValue};
 use crate::values::{InvalidValue, Name};
+use crate::wifi;
 
 /// What stands for a byte of a value that was taken out.
-const MASK: u8 = b'*';
+pub(crate) const MASK: u8 = b'*';
+/// What a reader sees in the place of a byte of a passphrase that cannot be one: it is to say so without having seen it.
+pub(crate) const UNSOUND: char = '?';
 const TABLE: &str = "secrets";
+const NETWORK: &str = "network";
+const WIFI: &str = "wifi";
+const PASSPHRASE: &str = "passphrase";
 
 /// The value of a secret: never shown, and wiped out of memory when it is dropped.
 #[derive(Clone, PartialEq, Eq)]
@@ -63,21 +70,30 @@ impl OwnersSecrets {
         if !errors.is_empty() {
             return found;
         }
-        let secrets = table.into_inner().into_iter().find(|(key, _)| key.get_ref() == TABLE);
-        let Some(DeValue::Table(secrets)) = secrets.map(|(_, value)| value.into_inner()) else { return found };
-        for (key, value) in secrets {
-            let (name, span) = (key.get_ref().parse::<Name>(), value.span());
-            let DeValue::String(text) = value.into_inner() else { continue };
-            let text = SecretText::new(text.into_owned());
-            let is_moved = text.as_str().bytes().all(|byte| byte == MASK);
-            if let Ok(name) = name
-                && !is_moved
-            {
-                found.spans.insert(name.clone(), inside(source, &span));
-                found.values.insert(name, text);
+        let table = table.into_inner();
+        let secrets = table.get(TABLE).and_then(|secrets| secrets.get_ref().as_table());
+        for (key, value) in secrets.into_iter().flatten() {
+            if let Ok(name) = key.get_ref().parse::<Name>() {
+                found.add(source, name, value);
+            }
+        }
+        for network in wifi_tables(&table) {
+            let ssid = network.get("ssid").and_then(|ssid| ssid.get_ref().as_str()?.parse().ok());
+            let passphrase = network.get(PASSPHRASE).filter(|text| is_passphrase(text));
+            if let (Some(name), Some(passphrase)) = (ssid.as_ref().and_then(wifi::secret_of), passphrase) {
+                found.add(source, name, passphrase);
             }
         }
         found
+    }
+
+    /// One that was moved before is none.
+    fn add(&mut self, source: &str, name: Name, value: &Spanned<DeValue<'_>>) {
+        let Some(text) = value.get_ref().as_str() else { return };
+        if !is_moved(text) {
+            self.spans.insert(name.clone(), inside(source, &value.span()));
+            self.values.insert(name, SecretText::new(text.to_owned()));
+        }
     }
 
     /// Leaves one where it is: it is not overwritten.
@@ -95,6 +111,24 @@ impl OwnersSecrets {
     }
 }
 
+fn is_moved(text: &str) -> bool {
+    text.bytes().all(|byte| byte == MASK)
+}
+
+fn is_passphrase(value: &Spanned<DeValue<'_>>) -> bool {
+    value.get_ref().as_str().is_some_and(|text| wifi::check_passphrase(text).is_ok())
+}
+
+/// The tables of Wi-Fi networks: a list of them, or a single one.
+fn wifi_tables<'t, 's>(table: &'t DeTable<'s>) -> Vec<&'t DeTable<'s>> {
+    let network = table.get(NETWORK).and_then(|network| network.get_ref().as_table());
+    match network.and_then(|network| network.get(WIFI)).map(Spanned::get_ref) {
+        Some(DeValue::Table(one)) => vec![one],
+        Some(DeValue::Array(all)) => all.iter().filter_map(|one| one.get_ref().as_table()).collect(),
+        _ => Vec::new(),
+    }
+}
+
 /// What stands between the quotes of the string at `span`.
 fn inside(source: &str, span: &Range<usize>) -> Range<usize> {
     let text = source.get(span.clone()).unwrap_or_default();
@@ -106,17 +140,23 @@ fn mask(bytes: &mut [u8], span: &Range<usize>) {
     bytes.get_mut(span.clone()).unwrap_or_default().fill(MASK);
 }
 
-/// `source` with the values of `[secrets]` masked, of whatever type they are. Where the text cannot be parsed all that
-/// may belong to the table is masked.
+/// `source` with the values of `[secrets]` and the passphrases of Wi-Fi networks masked, of whatever type they are. Where
+/// the text cannot be parsed all that may belong to these tables is masked.
 pub(crate) fn masked(source: &str) -> Cow<'_, str> {
     let (table, errors) = DeTable::parse_recoverable(source);
-    let secrets = table.get_ref().iter().find(|(key, _)| key.get_ref() == TABLE);
-    if secrets.is_none() && (errors.is_empty() || !source.contains(TABLE)) {
+    let secrets = table.get_ref().get(TABLE);
+    let passphrases: Vec<_> =
+        wifi_tables(table.get_ref()).into_iter().filter_map(|network| network.get(PASSPHRASE)).collect();
+    let may_have = source.contains(TABLE) || source.contains(WIFI) || source.contains(PASSPHRASE);
+    if secrets.is_none() && passphrases.is_empty() && (errors.is_empty() || !may_have) {
         return Cow::Borrowed(source);
     }
     let mut bytes = source.as_bytes().to_vec();
-    if let Some((_, value)) = secrets {
+    for value in secrets.into_iter().chain(passphrases.iter().copied()) {
         mask_all(source, value, &mut bytes);
+    }
+    for text in passphrases.iter().filter(|value| value.get_ref().is_str() && !is_passphrase(value)) {
+        bytes.get_mut(inside(source, &text.span())).unwrap_or_default().fill(b'?');
     }
     if !errors.is_empty() {
         mask_lines(source, &mut bytes);
@@ -144,18 +184,20 @@ fn mask_all(source: &str, value: &Spanned<DeValue<'_>>, bytes: &mut [u8]) {
     }
 }
 
-/// Masks each line of a broken file from where the table may begin to where another certainly does.
+/// Masks each line of a broken file from where one of the tables may begin to where another certainly does.
 fn mask_lines(source: &str, bytes: &mut [u8]) {
+    const HEADS: [&str; 3] = ["[secrets", "[network.wifi", "[[network.wifi"];
+    const LINES: [&str; 4] = [TABLE, WIFI, "network.", "network ="];
     const OTHERS: [&str; 5] = ["[arcs", "[gateway]", "[grants", "[listen]", "[network]"];
     let (mut is_inside, mut at) = (false, 0);
     for line in source.split_inclusive('\n') {
         let text = line.trim();
-        let is_head = text.starts_with(&format!("[{TABLE}"));
-        if is_head {
+        let may_have = LINES.iter().any(|begin| text.starts_with(begin)) || text.contains(PASSPHRASE);
+        if HEADS.iter().any(|head| text.starts_with(head)) {
             is_inside = true;
         } else if OTHERS.iter().any(|other| text.starts_with(other)) {
             is_inside = false;
-        } else if is_inside || text.starts_with(TABLE) {
+        } else if is_inside || may_have {
             let begin = line.find('=').map_or(0, |equals| equals + 1);
             let end = line.trim_end_matches(['\r', '\n']).len();
             mask(bytes, &(at + begin.min(end)..at + end));
