@@ -7,6 +7,7 @@ use std::str::FromStr;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::architecture::Architecture;
+use crate::flash::FlashOptions;
 use crate::http::Url;
 use crate::product::ProductOptions;
 use crate::quick::board::Board;
@@ -37,6 +38,8 @@ pub(crate) enum Command {
     Boot(BootOptions),
     /// Make the image of a board from what Buildroot has built.
     Product(ProductOptions),
+    /// Write an image onto a disk or a card.
+    Flash(FlashOptions),
     /// Print how large the quick image is that was built last, and its parts, in bytes.
     Size {
         /// The kind of machine that it is for.

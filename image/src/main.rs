@@ -8,6 +8,7 @@ mod dev;
 mod disk;
 mod failure;
 mod fetch;
+mod flash;
 mod grants;
 mod http;
 mod key;
@@ -52,6 +53,7 @@ fn run(command: &Command) -> Result<(), Failure> {
         Command::Build(options) => quick::run(options, None, &repository, &signals),
         Command::Boot(options) => quick::run(&options.build, Some(options), &repository, &signals),
         Command::Product(options) => product::run(options, &repository, &signals),
+        Command::Flash(options) => flash::run(options, &repository, &signals),
         Command::Size { arch } => quick::size::run(*arch, &repository, &signals),
         Command::Release => release::run(&repository, &signals),
         Command::Bench { data } => bench::run(&data.clone().unwrap_or_else(|| repository.path("data"))),

@@ -17,7 +17,7 @@ type Stage = (&'static str, &'static str);
 const UNIT: &[Stage] = &[
     ("fetch", "cargo fetch --locked"),
     ("format", "cargo fmt --all --check"),
-    ("scripts", "shellcheck --external-sources scripts/setup scripts/run scripts/test .ci/run"),
+    ("scripts", "shellcheck --external-sources scripts/setup scripts/run scripts/test scripts/flash .ci/run"),
     ("lints", "cargo clippy --offline --workspace --all-targets -- --deny warnings"),
     ("tests", "cargo test --offline --workspace --no-fail-fast"),
 ];

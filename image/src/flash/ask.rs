@@ -1,0 +1,59 @@
+//! Asking the person at the terminal.
+
+use std::fs::File;
+use std::io::{self, IsTerminal, Read, Write};
+use std::os::fd::AsFd;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+
+use crate::failure::{Failure, plain};
+use crate::signals::Signals;
+
+/// How often the signals are looked at while somebody thinks.
+const LOOK_EVERY: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
+/// An answer is no longer than a terminal's line.
+const LINE_MAX: usize = 4096;
+
+/// Somebody at a terminal who can be asked.
+#[derive(Debug)]
+pub(super) struct Person<'a> {
+    terminal: File,
+    signals: &'a Signals,
+}
+
+impl<'a> Person<'a> {
+    /// Whoever is there; nobody where the input or what is shown goes elsewhere.
+    pub(super) fn find(signals: &'a Signals) -> Option<Self> {
+        let input = io::stdin();
+        let is_there = input.is_terminal() && io::stderr().is_terminal();
+        // Not by `std::io::stdin`, whose buffer would keep what was typed, and which no signal ends.
+        let terminal = input.as_fd().try_clone_to_owned().ok().filter(|_| is_there)?;
+        Some(Self { terminal: terminal.into(), signals })
+    }
+
+    /// The answer, without blanks around it; `None` after Ctrl-D.
+    ///
+    /// # Errors
+    /// Ctrl-C, or the terminal is gone.
+    pub(super) fn ask(&self, question: &str) -> Result<Option<String>, Failure> {
+        let _ = write!(io::stderr(), "{question} ");
+        Ok(self.line()?.map(|line| line.trim().to_owned()))
+    }
+
+    fn line(&self) -> Result<Option<String>, Failure> {
+        let failed = |error: &io::Error| Failure::new("cannot read from the terminal", plain(error), "run this again");
+        loop {
+            self.signals.check().inspect_err(|_| drop(writeln!(io::stderr())))?;
+            match poll(&mut [PollFd::new(&self.terminal, PollFlags::IN)], Some(&LOOK_EVERY)) {
+                Ok(0) | Err(Errno::INTR) => {}
+                Ok(_) => break,
+                Err(error) => return Err(failed(&error.into())),
+            }
+        }
+        let mut line = vec![0; LINE_MAX];
+        let count = (&self.terminal).read(&mut line).map_err(|error| failed(&error))?;
+        line.truncate(count);
+        Ok((count > 0).then(|| String::from_utf8_lossy(&line).into_owned()))
+    }
+}
