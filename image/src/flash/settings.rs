@@ -180,7 +180,7 @@ mod tests {
     use super::*;
 
     /// What the image comes with.
-    const IMAGES: &str = include_str!("../quick/llmbasedos.toml");
+    const IMAGES: &str = include_str!("../disk/llmbasedos.toml");
 
     fn parsed(text: &str) -> SystemConfig {
         SystemConfig::parse("c", text).unwrap_or_else(|problems| panic!("{problems}\n{text}"))

@@ -1,6 +1,6 @@
 //! What lies at the beginning of a disk: whether it is a disk of ours, how far it reaches, and where its `llmbasedos.toml`
 //! lies. A disk of a PC has a GUID partition table, where partitions have names; that of a Raspberry Pi has a master boot
-//! record, where they have none, and is known by the label of the file system that the owner's settings lie on.
+//! record ([`mbr`]), where they have numbers.
 //!
 //! The bytes may come from anywhere: they are hostile until they are checked.
 
@@ -8,16 +8,12 @@ use std::io::Cursor;
 
 use gpt::GptConfig;
 use gpt::disk::LogicalBlockSize;
-use spec::boot::{CONFIG_PARTITION, DATA_PARTITION, Slot};
+use spec::boot::{CONFIG_PARTITION, DATA_PARTITION, Slot, mbr};
 
 /// The unit of both tables, in bytes.
 pub(super) const SECTOR: u64 = 512;
-/// The label of the FAT file system with `llmbasedos.toml`, as it stands in its boot sector.
-const LABEL: &[u8] = b"LLMBASEDOS ";
 /// Both tables and all that belongs to them lie within this many bytes.
 const TABLES: usize = 1 << 20;
-/// Types of partitions with a FAT file system (<https://www.win.tue.nl/~aeb/partitions/partition_types-1.html>).
-const FAT_TYPES: [u8; 6] = [0x01, 0x04, 0x06, 0x0b, 0x0c, 0x0e];
 
 /// A disk of ours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,7 +33,7 @@ impl Table {
         if head.get(510..512) != Some(&[0x55, 0xaa]) {
             return Err("it has no partition table".to_owned());
         }
-        if head.get(512..520) == Some(b"EFI PART") { of_names(head) } else { of_labels(head) }
+        if head.get(512..520) == Some(b"EFI PART") { of_names(head) } else { of_numbers(head) }
     }
 }
 
@@ -67,27 +63,13 @@ fn of_names(head: &[u8]) -> Result<Table, String> {
     }
 }
 
-fn of_labels(head: &[u8]) -> Result<Table, String> {
-    // Four entries of 16 bytes: the type at 4, the first sector at 8, the number of sectors at 12.
-    let entries = (0..4).map(|index| 446 + 16 * index).filter_map(|at| {
-        let sectors = (u64::from(number(head, at + 8)?), u64::from(number(head, at + 12)?));
-        Some((*head.get(at + 4)?, sectors.0 * SECTOR, (sectors.0 + sectors.1) * SECTOR))
-    });
-    let used: Vec<(u8, u64, u64)> = entries.filter(|&(kind, ..)| kind != 0).collect();
-    let config = used.iter().find(|&&(kind, start, _)| FAT_TYPES.contains(&kind) && has_label(head, start));
-    match config {
-        Some(&(_, config, _)) => {
-            Ok(Table { size: used.iter().map(|&(.., end)| end).max().unwrap_or_default(), config })
-        }
-        None => Err("none of its partitions is named as ours are".to_owned()),
-    }
-}
-
-/// Whether a FAT file system with our label begins there: FAT12 and FAT16 have the label at 43, FAT32 at 71
-/// (Microsoft's FAT specification, section 3).
-fn has_label(head: &[u8], start: u64) -> bool {
-    let Ok(start) = usize::try_from(start) else { return false };
-    [43, 71].iter().any(|at| head.get(start + at..start + at + LABEL.len()) == Some(LABEL))
+fn of_numbers(head: &[u8]) -> Result<Table, String> {
+    let table = head.first_chunk().and_then(mbr::Table::parse).filter(mbr::Table::is_ours);
+    let table = table.ok_or("its partition table is none of ours")?;
+    let bytes = |sectors: u32| u64::from(sectors) * SECTOR;
+    let ends = (0..4).filter_map(|place| table.entry(place)).map(|entry| bytes(entry.first) + bytes(entry.sectors));
+    let config = table.entry(0).ok_or(format!("it has no partition {CONFIG_PARTITION}"))?;
+    Ok(Table { size: ends.max().unwrap_or_default(), config: bytes(config.first) })
 }
 
 fn number(bytes: &[u8], at: usize) -> Option<u32> {
@@ -97,12 +79,13 @@ fn number(bytes: &[u8], at: usize) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::disk::layout::Layout;
+    use crate::disk::layout::{self, Layout};
 
-    fn of_a_pc() -> Vec<u8> {
+    /// The first bytes of an empty disk of ours.
+    fn of_ours(layout: Layout) -> Vec<u8> {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("disk.img");
-        Layout::default().create(&path).expect("made");
+        layout.create(&path).expect("made");
         let mut head = vec![0; 4 << 20];
         std::io::Read::read_exact(&mut std::fs::File::open(&path).expect("there"), &mut head).expect("read");
         head
@@ -118,43 +101,23 @@ mod tests {
         disk.write().expect("written").into_inner()
     }
 
-    /// A master boot record with these partitions: type, first sector, sectors; FAT16 with a label at 1 MiB.
-    fn of_a_pi(partitions: &[(u8, u32, u32)], label: &[u8]) -> Vec<u8> {
-        let mut head = vec![0; 4 << 20];
-        head[510..512].copy_from_slice(&[0x55, 0xaa]);
-        for (index, (kind, first, sectors)) in partitions.iter().enumerate() {
-            let at = 446 + 16 * index;
-            head[at + 4] = *kind;
-            head[at + 8..at + 12].copy_from_slice(&first.to_le_bytes());
-            head[at + 12..at + 16].copy_from_slice(&sectors.to_le_bytes());
+    #[test]
+    fn a_disk_of_ours_is_known_by_names_or_by_its_identifier() {
+        for (table, behind) in [(layout::Table::Gpt, 1 << 20), (layout::Table::Mbr, 0)] {
+            let layout = Layout { table, data_mib: 0 };
+            let read = Table::read(&of_ours(layout)).expect("ours");
+            let config = layout.place(CONFIG_PARTITION).expect("there");
+            let data = layout.place(DATA_PARTITION).expect("there");
+            assert_eq!((read.config, read.size), (config.start, data.start + data.size + behind));
         }
-        head[(1 << 20) + 43..][..label.len()].copy_from_slice(label);
-        head
-    }
-
-    #[test]
-    fn a_disk_of_a_pc_is_known_by_the_names_of_its_partitions() {
-        let layout = Layout::default();
-        let table = Table::read(&of_a_pc()).expect("ours");
-        let config = layout.place(CONFIG_PARTITION).expect("there");
-        let data = layout.place(DATA_PARTITION).expect("there");
-        assert_eq!((table.config, table.size), (config.start, data.start + data.size + (1 << 20)));
-    }
-
-    #[test]
-    fn a_disk_of_a_pi_is_known_by_a_label() {
-        let partitions = [(0x0c, 2048, 32_768), (0x0c, 34_816, 131_072), (0x0c, 165_888, 131_072), (0x0f, 296_960, 9)];
-        let table = Table::read(&of_a_pi(&partitions, LABEL)).expect("ours");
-        assert_eq!(table, Table { size: 296_969 * 512, config: 1 << 20 });
-        let others = Table::read(&of_a_pi(&partitions, b"RASPBERRY  ")).expect_err("another");
-        assert_eq!(others, "none of its partitions is named as ours are");
-        assert!(Table::read(&of_a_pi(&[(0x83, 2048, 9)], LABEL)).is_err(), "no FAT, whatever it says");
-        assert!(Table::read(&of_a_pi(&[(0x0c, u32::MAX, u32::MAX)], LABEL)).is_err(), "beyond what was read");
+        let mut others = of_ours(Layout { table: layout::Table::Mbr, data_mib: 0 });
+        others[440] ^= 1;
+        assert_eq!(Table::read(&others).expect_err("another"), "its partition table is none of ours");
     }
 
     #[test]
     fn what_is_none_of_ours_is_refused_whatever_it_is() {
-        let sound = of_a_pc();
+        let sound = of_ours(Layout::default());
         let refused = |head: &[u8]| Table::read(head).expect_err("refused");
         assert_eq!(refused(b""), "it has no partition table");
         assert_eq!(refused(&vec![0; 4 << 20]), "it has no partition table");

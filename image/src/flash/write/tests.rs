@@ -1,6 +1,7 @@
 use std::fs;
 use std::path::Path;
 
+use spec::boot::mbr;
 use tempfile::TempDir;
 
 use super::*;
@@ -60,17 +61,13 @@ impl Medium for Fake {
     }
 }
 
-/// An image as a Raspberry Pi has it: a master boot record and a FAT file system with our label, then nothing that repeats.
+/// An image as a Raspberry Pi has it: a master boot record of ours, then nothing that repeats.
 fn image(folder: &Path) -> (Source, Vec<u8>) {
     let mut random = fastrand::Rng::with_seed(6);
     let mut bytes = vec![0; IMAGE];
     random.fill(&mut bytes);
-    bytes[446..510].fill(0);
-    bytes[450] = 0x0c;
-    bytes[454..458].copy_from_slice(&2048_u32.to_le_bytes());
-    bytes[458..462].copy_from_slice(&2048_u32.to_le_bytes());
-    bytes[510..512].copy_from_slice(&[0x55, 0xaa]);
-    bytes[(1 << 20) + 43..][..11].copy_from_slice(b"LLMBASEDOS ");
+    let config = mbr::Entry { kind: mbr::Kind::Fat, first: 2048, sectors: 2048 };
+    bytes[..512].copy_from_slice(&mbr::Table::of_disk().with(0, config).to_sector());
     let path = folder.join("llmbasedos-test.img");
     fs::write(&path, &bytes).expect("written");
     (Source::open(&path).expect("ours"), bytes)
