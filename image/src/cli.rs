@@ -40,11 +40,14 @@ pub(crate) enum Command {
     Product(ProductOptions),
     /// Write an image onto a disk or a card.
     Flash(FlashOptions),
-    /// Print how large the quick image is that was built last, and its parts, in bytes.
+    /// Print how large the image is that was built last, and its parts, in bytes.
     Size {
         /// The kind of machine that it is for.
         #[arg(long, value_name = "ARCHITECTURE", default_value = "x86_64")]
         arch: Architecture,
+        /// The folder that it was built in [the checkout's ./build/<ARCHITECTURE>].
+        #[arg(long, value_name = "DIR")]
+        output: Option<PathBuf>,
     },
     /// Build the static programs that ship, and print their sizes.
     Release,

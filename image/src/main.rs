@@ -54,7 +54,10 @@ fn run(command: &Command) -> Result<(), Failure> {
         Command::Boot(options) => quick::run(&options.build, Some(options), &repository, &signals),
         Command::Product(options) => product::run(options, &repository, &signals),
         Command::Flash(options) => flash::run(options, &repository, &signals),
-        Command::Size { arch } => quick::size::run(*arch, &repository, &signals),
+        Command::Size { arch, output } => {
+            let folder = output.clone().unwrap_or_else(|| repository.path("build").join(arch.name()));
+            disk::size::run(&folder, &signals)
+        }
         Command::Release => release::run(&repository, &signals),
         Command::Bench { data } => bench::run(&data.clone().unwrap_or_else(|| repository.path("data"))),
     }

@@ -20,6 +20,7 @@ pub(crate) mod layout;
 pub(crate) mod modules;
 pub(crate) mod raspberry_pi;
 mod root;
+pub(crate) mod size;
 mod state;
 mod tools;
 mod uki;

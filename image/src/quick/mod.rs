@@ -14,7 +14,6 @@ mod boot;
 mod compiler;
 mod local_model;
 mod packages;
-pub(crate) mod size;
 
 use std::fs::{self, File};
 use std::path::Path;

@@ -4,7 +4,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use crate::machine::Machine;
+use crate::machine::{Machine, built};
 
 const MIB: f64 = 1048576.0;
 /// From PID 1 until all is up, as a share of what the kernel takes before. The aim is 0.15. Emulated, where each program is
@@ -74,7 +74,9 @@ fn median(mut values: Vec<f64>) -> f64 {
 
 /// What `image size` says of the image, in bytes.
 fn sizes() -> String {
-    let output = Command::new(env!("CARGO_BIN_EXE_image")).arg("size").stdin(Stdio::null()).output();
+    let folder = built("disk.img").with_file_name("");
+    let output =
+        Command::new(env!("CARGO_BIN_EXE_image")).args(["size", "--output"]).arg(folder).stdin(Stdio::null()).output();
     let output = output.expect("it runs");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8_lossy(&output.stdout).into_owned()

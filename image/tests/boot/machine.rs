@@ -20,6 +20,8 @@ use tempfile::TempDir;
 
 /// How long anything may take that a machine is waited for: emulated, it is slow.
 const PATIENCE: Duration = Duration::from_secs(400);
+/// The variable that names the output folder of another image for x86_64 than the quick one: of `image product`.
+const OTHER_IMAGE: &str = "LLMBASEDOS_BOOT_IMAGE";
 /// The token that a machine is given unless it is to make its own.
 pub(crate) const TOKEN: &str = "a-token-of-the-tests";
 
@@ -33,6 +35,11 @@ pub(crate) fn built(name: &str) -> PathBuf {
     Architecture::X86_64.built(name)
 }
 
+/// The same of the quick image, whatever is booted.
+pub(crate) fn built_quick(name: &str) -> PathBuf {
+    Architecture::X86_64.quick().join(name)
+}
+
 /// A kind of machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Architecture {
@@ -41,13 +48,20 @@ pub(crate) enum Architecture {
 }
 
 impl Architecture {
-    /// A file of the image that was built for it.
+    /// A file of the image that was built for it: of the one that [`OTHER_IMAGE`] names, or of the quick one, which has also
+    /// what QEMU takes and no disk.
     pub(crate) fn built(self, name: &str) -> PathBuf {
-        let folder = match self {
+        let other = std::env::var_os(OTHER_IMAGE).filter(|_| self == Self::X86_64);
+        let other = other.map(|folder| Path::new(&folder).join(name)).filter(|path| path.exists());
+        other.unwrap_or_else(|| self.quick().join(name))
+    }
+
+    /// The folder of the quick image.
+    fn quick(self) -> PathBuf {
+        repository().join(match self {
             Self::X86_64 => "build/x86_64",
             Self::Aarch64 => "build/aarch64",
-        };
-        repository().join(folder).join(name)
+        })
     }
 
     /// QEMU with a machine of that kind, and the name of its serial line. On threads of their own, emulated processors

@@ -4,14 +4,13 @@ use std::fs::{self, File};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use crate::architecture::Architecture;
 use crate::failure::Failure;
 use crate::process;
-use crate::repository::{Repository, short};
+use crate::repository::short;
 use crate::signals::Signals;
 use crate::terminal;
 
-/// What is told of it, and where that lies in its folder.
+/// What is told of it, and where that lies in its folder. Not every machine has all of it.
 const PARTS: [(&str, &str); 7] = [
     ("disk, sparse", "disk.img"),
     ("root", "work/root.img"),
@@ -23,18 +22,19 @@ const PARTS: [(&str, &str); 7] = [
 ];
 
 /// Prints the sizes in bytes: of the parts, and of the disk as it is sent, packed by zstd.
-pub(crate) fn run(architecture: Architecture, repository: &Repository, signals: &Signals) -> Result<(), Failure> {
-    let folder = repository.path("build").join(architecture.name());
+pub(crate) fn run(folder: &Path, signals: &Signals) -> Result<(), Failure> {
     let line = |what: &str, bytes: u64| terminal::result(format_args!("{what:18} {bytes:>13}"));
-    for (what, name) in PARTS {
-        let path = folder.join(name);
-        let data = fs::metadata(&path).map_err(|_| {
-            let why = format!("{} is not there", short(&path));
-            Failure::new("there is no image", why, format!("cargo image build --arch {architecture}"))
-        })?;
-        line(what, data.len());
+    let disk = folder.join("disk.img");
+    if !disk.exists() {
+        let why = format!("{} is not there", short(&disk));
+        return Err(Failure::new("there is no image", why, "cargo image build, with the same --arch or --output"));
     }
-    line("packed", packed(&folder, signals)?);
+    for (what, name) in PARTS {
+        if let Ok(data) = fs::metadata(folder.join(name)) {
+            line(what, data.len());
+        }
+    }
+    line("packed", packed(folder, signals)?);
     Ok(())
 }
 
