@@ -6,10 +6,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use spec::boot::{FIRST_MODULES, INIT, RootImage, Slot, Standing};
+use spec::boot::{FIRST_MODULES, INIT, Loader, RootImage, Slot, Standing, TRYBOOT};
 
 use super::disk::{self, Partition};
-use super::slots::Slots;
+use super::slots::{Slots, Turn};
 use super::{KERNEL_FILE_SYSTEMS, load_modules, say, seconds_since_boot, upkeep};
 use crate::sys::{self, Access, Mount};
 
@@ -57,7 +57,7 @@ pub(super) fn run() -> Result<Infallible, Trouble> {
     let root_partition = image.slot.root_partition();
     let found = upkeep::during(watchdog.as_ref(), 2 * DISK_PATIENCE, || find(root_partition));
     let Partition { device: partition, disk, .. } = found?;
-    begin_trial(image.slot, &disk);
+    begin_trial(image.slot, Loader::of_command_line(&line), &disk);
     upkeep::hang_in_first_stage(&line);
     let verified = sys::open_verified(&image, &partition)
         .map_err(|source| Trouble::Verity { partition: partition.clone(), source })?;
@@ -77,10 +77,16 @@ pub(super) fn run() -> Result<Infallible, Trouble> {
 
 /// From here on until the machine is healthy, what goes wrong counts against the slot. That a count cannot be kept is no
 /// reason not to boot.
-fn begin_trial(slot: Slot, disk: &str) {
-    match Slots::open(&disk::partitions(), disk).and_then(|slots| slots.begin(slot)) {
-        Ok(Standing::Confirmed) => {}
-        Ok(Standing::OnTrial(left)) => say(&format!("slot {slot} has yet to come up well; {left} more tries are left")),
+fn begin_trial(slot: Slot, loader: Loader, disk: &str) {
+    match Slots::open(loader, &disk::partitions(), disk).and_then(|slots| slots.begin(slot)) {
+        Ok(Turn::Own(Standing::Confirmed)) => {}
+        Ok(Turn::Own(Standing::OnTrial(left))) => {
+            say(&format!("slot {slot} has yet to come up well; {left} more tries are left"));
+        }
+        Ok(Turn::Others) => {
+            say(&format!("it is the turn of slot {}: the machine restarts", slot.other()));
+            say(&format!("the machine cannot be restarted: {}", sys::restart_with(TRYBOOT)));
+        }
         Err(error) => say(&format!("the tries of slot {slot} cannot be counted: {error}")),
     }
 }

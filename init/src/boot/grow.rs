@@ -14,6 +14,7 @@ use std::path::Path;
 use gpt::{GptConfig, GptError};
 
 use super::disk::Partition;
+use super::grow_mbr;
 use crate::sys;
 
 /// The kernel's unit for partitions.
@@ -33,7 +34,16 @@ const BLOCK_SIZE: usize = 0x18;
 
 /// Makes the partition as large as its disk allows, if it is the last one; answers whether it grew.
 pub(super) fn grow_partition(partition: &Partition) -> Result<bool, GptError> {
-    let disk = File::options().read(true).write(true).open(Path::new("/dev").join(&partition.disk))?;
+    let mut disk = File::options().read(true).write(true).open(Path::new("/dev").join(&partition.disk))?;
+    if grow_mbr::is_ours(&disk)? {
+        let sectors = disk.seek(SeekFrom::End(0))? / SECTOR;
+        let Some(change) = grow_mbr::planned(&disk, sectors, partition.number)? else { return Ok(false) };
+        change.write(&disk)?;
+        if change.grows {
+            sys::resize_partition(&disk, partition.number, change.start, change.length)?;
+        }
+        return Ok(change.grows);
+    }
     let Some(change) = planned(&disk, partition.number)? else { return Ok(false) };
     change.staged.write(&disk)?;
     if change.grows {

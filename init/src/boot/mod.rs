@@ -6,13 +6,16 @@
 //! after a pause, and the boot loader may choose the other slot. Nothing of the second stage fails the boot: what does
 //! not work is said, and the rest is done.
 
+mod autoboot;
 mod data;
 mod disk;
 mod first_stage;
 mod grow;
+mod grow_mbr;
 mod keepsakes;
 mod screen;
 mod second_stage;
+mod sectors;
 mod slots;
 mod upkeep;
 

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use spec::boot::{CONFIG_PARTITION, DATA_PARTITION, DEFAULT_CONFIG, MANIFESTS, MODULES, RootImage};
+use spec::boot::{CONFIG_PARTITION, DATA_PARTITION, DEFAULT_CONFIG, Loader, MANIFESTS, MODULES, RootImage};
 
 use super::data::{DATA, Data};
 use super::disk::{self, Partition};
@@ -113,7 +113,8 @@ impl Appliance {
         mount_config(on_disk(CONFIG_PARTITION));
         let data = upkeep::during(watchdog.as_ref(), CHECK_MOST, || Data::mount(on_disk(DATA_PARTITION)));
         keepsakes::restore(Path::new(DATA), Path::new(RUN));
-        let trial = root.zip(disk.as_deref()).map(|(root, disk)| Trial::of(root.slot, &partitions, disk));
+        let loader = Loader::of_command_line(&line);
+        let trial = root.zip(disk.as_deref()).map(|(root, disk)| Trial::of(root.slot, loader, &partitions, disk));
         let trial = trial.and_then(|trial| trial.map_err(|error| say(&format!("no trial of the slot: {error}"))).ok());
         Self { root, data, started: inheritance.started, upkeep: Upkeep::new(&line, watchdog, trial) }
     }

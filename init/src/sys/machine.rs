@@ -1,6 +1,6 @@
 //! The machine as a whole: modules, its name, loopback, its end.
 
-use std::ffi::c_int;
+use std::ffi::{CString, c_int};
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::AsRawFd;
@@ -83,6 +83,20 @@ pub(crate) fn halt(how: Halt) -> io::Error {
         Ok(never) => match never {},
         Err(error) => error.into(),
     }
+}
+
+/// Writes what is still in memory, and restarts the machine with a word for its firmware (reboot(2),
+/// `LINUX_REBOOT_CMD_RESTART2`). Answers only why that failed.
+pub(crate) fn restart_with(word: &str) -> io::Error {
+    nix::unistd::sync();
+    let Ok(word) = CString::new(word) else { return io::ErrorKind::InvalidInput.into() };
+    #[expect(unsafe_code, reason = "the library cannot pass a word")]
+    // SAFETY: the kernel reads the word up to its end, which outlives the call.
+    unsafe {
+        let (first, second) = (libc::LINUX_REBOOT_MAGIC1, libc::LINUX_REBOOT_MAGIC2);
+        libc::syscall(libc::SYS_reboot, first, second, libc::LINUX_REBOOT_CMD_RESTART2, word.as_ptr());
+    }
+    io::Error::last_os_error()
 }
 
 /// Brings a network link up, by its index in no table but its name (netdevice(7)).

@@ -35,8 +35,8 @@ pub(crate) use device_mapper::open_verified;
 pub(crate) use group::{Bounds, Group, Groups, kill_children, own_usage};
 pub(crate) use inherit::{inherited, name_process};
 pub(crate) use machine::{
-    Halt, bring_up, credit_entropy, forbid_core_dumps, halt, load_module, set_host_name, take_ctrl_alt_del,
-    write_kernel_log,
+    Halt, bring_up, credit_entropy, forbid_core_dumps, halt, load_module, restart_with, set_host_name,
+    take_ctrl_alt_del, write_kernel_log,
 };
 pub(crate) use mount::{Access, Mount, become_program, remount, switch_root, unmount};
 pub(crate) use notify::tell_starter;
