@@ -36,10 +36,10 @@ impl Tools<'_> {
 
     /// The partition with the owner's `llmbasedos.toml`, which every PC can write, and with a file of the
     /// loader's, if it looks for one there.
-    pub(super) fn config(&self, settings: &str, of_loader: Option<(PathBuf, &str)>) -> Result<PathBuf, Failure> {
+    pub(super) fn config(&self, settings: &str, of_loader: Option<(&Path, &str)>) -> Result<PathBuf, Failure> {
         let file = self.work.join("llmbasedos.toml");
         write(&file, &[EXAMPLE, settings].join("\n"))?;
-        let mut files: Vec<(&Path, &str)> = of_loader.iter().map(|(file, name)| (file.as_path(), *name)).collect();
+        let mut files: Vec<(&Path, &str)> = of_loader.into_iter().collect();
         files.push((&file, "llmbasedos.toml"));
         self.fat(CONFIG_PARTITION, &["-n", "LLMBASEDOS"], &files)
     }

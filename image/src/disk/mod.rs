@@ -162,14 +162,21 @@ impl Parts {
     }
 
     fn disk(&self, folder: &Path, tools: &Tools<'_>, root: Root, kernel: Kernel) -> Result<Image, Failure> {
-        let (mut system, of_loader) = match &self.loader {
-            Loader::Grub { grub, .. } => (vec![(esp::PARTITION, esp::make(tools, self.architecture, grub)?)], None),
-            Loader::RaspberryPi(_) => (Vec::new(), Some((raspberry_pi::autoboot(tools)?, "autoboot.txt"))),
+        let mut system = vec![(Slot::A.boot_partition(), kernel.boot), (Slot::A.root_partition(), root.image)];
+        let config = match &self.loader {
+            Loader::Grub { grub, .. } => {
+                system.push((esp::PARTITION, esp::make(tools, self.architecture, grub)?));
+                tools.config(&self.settings, None)?
+            }
+            Loader::RaspberryPi(_) => {
+                let config = tools.config(&self.settings, Some((&raspberry_pi::autoboot(tools)?, "autoboot.txt")))?;
+                raspberry_pi::check_autoboot(&config)?;
+                config
+            }
         };
-        system.extend([(Slot::A.boot_partition(), kernel.boot), (Slot::A.root_partition(), root.image)]);
         let own = [
             (STATE_PARTITION, state::make(tools, BootState::only(Slot::A))?),
-            (CONFIG_PARTITION, tools.config(&self.settings, of_loader)?),
+            (CONFIG_PARTITION, config),
             (DATA_PARTITION, tools.data(&self.data)?),
         ];
         let (layout, disk) = (tools.layout, folder.join("disk.img"));

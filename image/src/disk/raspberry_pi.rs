@@ -3,13 +3,15 @@
 //!
 //! A boot partition is written as a whole, and nothing on it is changed afterwards.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
-use spec::boot::{Autoboot, Slot};
+use spec::boot::{AUTOBOOT_FILE, Autoboot, SECTOR, Slot, fat};
 
-use super::{Tools, write};
+use super::{Tools, text, write};
 use crate::failure::Failure;
 
 /// What the firmware is told of every model, behind what is told of one.
@@ -116,6 +118,20 @@ pub(super) fn autoboot(tools: &Tools<'_>) -> Result<PathBuf, Failure> {
     let file = tools.work.join("autoboot.txt");
     write(&file, &Autoboot { usual: Slot::A }.text())?;
     Ok(file)
+}
+
+/// Refuses a first partition on which PID 1 would not find the file as it is.
+pub(super) fn check_autoboot(partition: &Path) -> Result<(), Failure> {
+    let read = |number: u64| -> io::Result<[u8; SECTOR]> {
+        let mut bytes = [0; SECTOR];
+        File::open(partition)?.read_exact_at(&mut bytes, number * SECTOR as u64).map(|()| bytes)
+    };
+    let found = fat::find(AUTOBOOT_FILE, read).and_then(|file| file.map(|file| read(file.sector)).transpose());
+    let found = found.map_err(|error| Failure::io("read", partition, &error))?;
+    match found.is_some_and(|sector| Autoboot::parse(&sector).is_ok()) {
+        true => Ok(()),
+        false => Err(Failure::new("autoboot.txt does not lie where it is looked for", text(partition), "report this")),
+    }
 }
 
 /// The files of a folder with their names, in order; none where there is no folder.
