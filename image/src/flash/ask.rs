@@ -4,14 +4,10 @@ use std::fs::File;
 use std::io::{self, IsTerminal, Read, Write};
 use std::os::fd::AsFd;
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::io::Errno;
-
+use super::input;
 use crate::failure::{Failure, plain};
 use crate::signals::Signals;
 
-/// How often the signals are looked at while somebody thinks.
-const LOOK_EVERY: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 /// An answer is no longer than a terminal's line.
 const LINE_MAX: usize = 4096;
 
@@ -42,17 +38,11 @@ impl<'a> Person<'a> {
     }
 
     fn line(&self) -> Result<Option<String>, Failure> {
-        let failed = |error: &io::Error| Failure::new("cannot read from the terminal", plain(error), "run this again");
-        loop {
-            self.signals.check().inspect_err(|_| drop(writeln!(io::stderr())))?;
-            match poll(&mut [PollFd::new(&self.terminal, PollFlags::IN)], Some(&LOOK_EVERY)) {
-                Ok(0) | Err(Errno::INTR) => {}
-                Ok(_) => break,
-                Err(error) => return Err(failed(&error.into())),
-            }
-        }
+        input::wait(&self.terminal, self.signals).inspect_err(|_| drop(writeln!(io::stderr())))?;
         let mut line = vec![0; LINE_MAX];
-        let count = (&self.terminal).read(&mut line).map_err(|error| failed(&error))?;
+        let count = (&self.terminal)
+            .read(&mut line)
+            .map_err(|error| Failure::new("cannot read from the terminal", plain(&error), "run this again"))?;
         line.truncate(count);
         Ok((count > 0).then(|| String::from_utf8_lossy(&line).into_owned()))
     }

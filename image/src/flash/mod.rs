@@ -6,6 +6,7 @@
 mod ask;
 mod card;
 mod disks;
+mod input;
 mod options;
 mod piece;
 mod settings;
@@ -52,7 +53,7 @@ pub(crate) fn run(options: &FlashOptions, repository: &Repository, signals: &Sig
         return Err(nobody(stated.is_some(), options.fixed_disk));
     }
     source::check_sum(&image, &terminal, signals)?;
-    let source = Source::open(&image)?;
+    let source = Source::open(&image, signals)?;
     let target = match (stated, &person) {
         (Some(target), None) => target,
         (Some(target), Some(person)) => confirm(target, person)?,

@@ -5,6 +5,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::process::{ChildStdout, Command, Stdio};
 
+use super::input::Output;
 use super::piece::{self, PIECE};
 use super::table::{SECTOR, Table};
 use crate::cache::sha256_of;
@@ -22,6 +23,7 @@ const PACKERS: [(&str, &str); 3] = [("zst", "zstd"), ("xz", "xz"), ("gz", "gzip"
 pub(super) struct Source {
     path: PathBuf,
     stream: Stream,
+    signals: Signals,
     /// Its first piece.
     pub(super) head: Vec<u8>,
     pub(super) table: Table,
@@ -32,7 +34,7 @@ pub(super) struct Source {
 #[derive(Debug)]
 enum Stream {
     Plain(File),
-    Packed { output: ChildStdout, program: Running, name: &'static str },
+    Packed { output: Output<ChildStdout>, program: Running, name: &'static str },
 }
 
 impl Source {
@@ -40,7 +42,7 @@ impl Source {
     ///
     /// # Errors
     /// It cannot be read, or is none of ours.
-    pub(super) fn open(path: &Path) -> Result<Self, Failure> {
+    pub(super) fn open(path: &Path, signals: &Signals) -> Result<Self, Failure> {
         let failed = |error: io::Error| Failure::io("read", path, &error);
         let file = File::open(path).map_err(failed)?;
         let length = file.metadata().map_err(failed)?.len();
@@ -49,11 +51,11 @@ impl Source {
         }
         let packer = PACKERS.iter().find(|(end, _)| path.extension().is_some_and(|extension| extension == *end));
         let mut stream = match packer {
-            Some((_, name)) => unpack(path, name)?,
+            Some((_, name)) => unpack(path, name, signals)?,
             None => Stream::Plain(file),
         };
         let mut head = vec![0; PIECE];
-        let count = piece::fill(stream.reader(), &mut head).map_err(failed)?;
+        let count = piece::fill(stream.reader(), &mut head).map_err(|error| stopped(signals, failed(error)))?;
         head.truncate(count);
         let table = match Table::read(&head) {
             Ok(table) => table,
@@ -66,7 +68,7 @@ impl Source {
         if size < table.size || !size.is_multiple_of(SECTOR) {
             return Err(cut_short(path, size, table.size));
         }
-        Ok(Self { path: path.to_owned(), stream, head, table, size })
+        Ok(Self { path: path.to_owned(), stream, signals: signals.clone(), head, table, size })
     }
 
     /// Fills `buffer` with what comes next; answers how many bytes there were.
@@ -74,7 +76,8 @@ impl Source {
     /// # Errors
     /// It cannot be read.
     pub(super) fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Failure> {
-        piece::fill(self.stream.reader(), buffer).map_err(|error| Failure::io("read", &self.path, &error))
+        let filled = piece::fill(self.stream.reader(), buffer);
+        filled.map_err(|error| stopped(&self.signals, Failure::io("read", &self.path, &error)))
     }
 
     /// All was read: whether it was whole.
@@ -117,12 +120,18 @@ impl Stream {
     }
 }
 
-fn unpack(path: &Path, name: &'static str) -> Result<Stream, Failure> {
+/// What ended reading: a signal, if one has come.
+fn stopped(signals: &Signals, failure: Failure) -> Failure {
+    signals.check().err().unwrap_or(failure)
+}
+
+fn unpack(path: &Path, name: &'static str, signals: &Signals) -> Result<Stream, Failure> {
     let mut command = Command::new(name);
     let file = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let mut program = Running::start(command.arg("-dc").arg(file).stdout(Stdio::piped()).stderr(Stdio::null()))?;
-    let output = program.output();
-    let output = output.ok_or_else(|| Failure::new(format!("cannot read from {name}"), "", "report this"))?;
+    let pipe = program.output();
+    let pipe = pipe.ok_or_else(|| Failure::new(format!("cannot read from {name}"), "", "report this"))?;
+    let output = Output { pipe, signals: signals.clone() };
     Ok(Stream::Packed { output, program, name })
 }
 

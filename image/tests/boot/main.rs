@@ -11,6 +11,7 @@ mod data;
 mod faults;
 mod figures;
 mod first_boot;
+mod flashed;
 mod hostile;
 mod kills;
 mod machine;

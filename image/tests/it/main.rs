@@ -3,6 +3,7 @@
 mod crate_graph;
 mod dev;
 mod e2e;
+mod flash;
 mod kill;
 mod model;
 mod packages;

@@ -70,7 +70,8 @@ fn image(folder: &Path) -> (Source, Vec<u8>) {
     bytes[..512].copy_from_slice(&mbr::Table::of_disk().with(0, config).to_sector());
     let path = folder.join("llmbasedos-test.img");
     fs::write(&path, &bytes).expect("written");
-    (Source::open(&path).expect("ours"), bytes)
+    let signals = Signals::watch().expect("signals");
+    (Source::open(&path, &signals).expect("ours"), bytes)
 }
 
 fn write(fake: &mut Fake) -> (Result<(), Failure>, Vec<u8>) {
