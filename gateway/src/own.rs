@@ -7,7 +7,8 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use spec::caller::code;
 use spec::control::{
-    ByName, CAGE, CAGES, LOGS, LogQuery, METRICS, POWEROFF, REBOOT, RESTART, SERVICES, START, STATUS, STOP,
+    ByName, BySsid, CAGE, CAGES, LOGS, LogQuery, METRICS, POWEROFF, REBOOT, RESTART, SERVICES, START, STATUS, STOP,
+    WIFI_FORGET, WIFI_JOIN, WIFI_SCAN, WifiJoin,
 };
 
 use crate::arc::Answer;
@@ -40,6 +41,25 @@ impl Own {
             },
             "additionalProperties": false,
         });
+        let ssid =
+            json!({"type": "string", "description": "What the network calls itself, as system.wifi_scan names it"});
+        let wifi_join = json!({
+            "type": "object",
+            "properties": {
+                "ssid": ssid,
+                "passphrase": {"type": "string", "description": "8 to 63 characters or 64 hexadecimal digits; none for an open network"},
+                "country": {"type": "string", "description": "The country that the machine is in, two capital letters"},
+                "hidden": {"type": "boolean", "description": "Whether the network does not tell its name"},
+            },
+            "required": ["ssid"],
+            "additionalProperties": false,
+        });
+        let by_ssid = json!({
+            "type": "object",
+            "properties": {"ssid": ssid},
+            "required": ["ssid"],
+            "additionalProperties": false,
+        });
         let tool = |name: &str, description: &str, schema: &Value, only_reads: bool| {
             json!({
                 "name": name,
@@ -58,6 +78,9 @@ impl Own {
             tool("cages", "What this machine's kernel gives to cages, and what not", &nothing, true),
             tool("poweroff", "Stops everything and switches the machine off", &nothing, false),
             tool("reboot", "Stops everything and restarts the machine", &nothing, false),
+            tool("wifi_scan", "The Wi-Fi networks in reach, the strongest first", &nothing, true),
+            tool("wifi_join", "Joins a Wi-Fi network, now and from now on", &wifi_join, false),
+            tool("wifi_forget", "Joins a Wi-Fi network no more that wifi_join has joined", &by_ssid, false),
             tool("logs", "The last lines that services wrote", &log_query, true),
             tool(
                 "status",
@@ -111,6 +134,15 @@ pub(crate) async fn run(gateway: &Gateway, tool: &str, arguments: &[u8]) -> Answ
             gateway.control.ask(CAGE, arguments).await?
         }
         "system.cages" => gateway.control.ask(CAGES, b"null").await?,
+        "system.wifi_scan" => gateway.control.ask(WIFI_SCAN, b"null").await?,
+        "system.wifi_join" => {
+            checked::<WifiJoin>(tool, arguments)?;
+            gateway.control.ask(WIFI_JOIN, arguments).await?
+        }
+        "system.wifi_forget" => {
+            checked::<BySsid>(tool, arguments)?;
+            gateway.control.ask(WIFI_FORGET, arguments).await?
+        }
         "system.logs" => {
             let query: LogQuery = checked(tool, arguments)?;
             let query = LogQuery { follow: false, ..query };

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use spec::control::{EGRESS_PORT_NUMBER, env, fd};
-use spec::{Layer, Manifest, MountMode, Name, SystemConfig, Transport, paths};
+use spec::{Layer, Manifest, MountMode, Name, SystemConfig, Transport, WifiNetwork, paths};
 
 use crate::cage::{Abilities, Cage, Content, Part, Sight, Source, describe};
 use crate::layout::Layout;
@@ -125,6 +125,9 @@ fn granted(manifest: &Manifest, config: &SystemConfig) -> Manifest {
         manifest.cage.egress.extend(grant.egress.iter().cloned());
         manifest.secrets.extend(grant.secrets.iter().cloned());
     }
+    if manifest.network {
+        manifest.secrets.extend(config.wifi().iter().filter_map(WifiNetwork::secret));
+    }
     manifest.secrets.sort();
     manifest.secrets.dedup();
     manifest
@@ -228,6 +231,9 @@ fn descriptors(manifest: &Manifest) -> Vec<(String, Handed)> {
     }
     if manifest.logs {
         handed.push((fd::LOGS.to_owned(), Handed::ControlChannel));
+    }
+    if manifest.network {
+        handed.push((fd::NETWORK.to_owned(), Handed::ControlChannel));
     }
     handed.extend(manifest.listen.iter().map(|name| (name.to_string(), Handed::Listener(name.clone()))));
     handed

@@ -7,6 +7,7 @@ use spec::Name;
 use spec::caller::code;
 use spec::control::{self, ByName, LogQuery};
 
+use crate::supervisor::Question;
 use crate::sys::Halt;
 
 /// A call that init understands.
@@ -26,6 +27,7 @@ pub(crate) enum Call {
     SecretSet(Name),
     SecretList,
     SecretDelete(Name),
+    Wifi(Question),
     End(Halt),
 }
 
@@ -45,7 +47,7 @@ pub(crate) struct Refusal {
     pub(crate) message: String,
 }
 
-const METHODS: [&str; 16] = [
+const METHODS: [&str; 19] = [
     control::SERVICES,
     control::STATUS,
     control::METRICS,
@@ -60,6 +62,9 @@ const METHODS: [&str; 16] = [
     control::SECRET_SET,
     control::SECRET_LIST,
     control::SECRET_DELETE,
+    control::WIFI_SCAN,
+    control::WIFI_JOIN,
+    control::WIFI_FORGET,
     control::POWEROFF,
     control::REBOOT,
 ];
@@ -103,6 +108,9 @@ fn call(method: &str, params: Option<Value>) -> Result<Call, (i32, String)> {
         control::SECRET_SET => by_name(params).map(Call::SecretSet),
         control::SECRET_LIST => Ok(Call::SecretList),
         control::SECRET_DELETE => by_name(params).map(Call::SecretDelete),
+        control::WIFI_SCAN => Ok(Call::Wifi(Question::Scan)),
+        control::WIFI_JOIN => read(method, params).map(|join| Call::Wifi(Question::Join(join))),
+        control::WIFI_FORGET => read(method, params).map(|by_ssid| Call::Wifi(Question::Forget(by_ssid))),
         control::POWEROFF => Ok(Call::End(Halt::PowerOff)),
         control::REBOOT => Ok(Call::End(Halt::Reboot)),
         _ => Err((code::METHOD_NOT_FOUND, unknown("method", method, METHODS))),

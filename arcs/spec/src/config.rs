@@ -130,6 +130,14 @@ impl SystemConfig {
         &mut self.network.get_or_insert_default().wifi
     }
 
+    /// A file with nothing in it but these networks.
+    #[must_use]
+    pub fn wifi_toml(networks: &[WifiNetwork]) -> String {
+        let wifi: Vec<toml::Value> = networks.iter().map(|network| network.to_table().into()).collect();
+        let network = toml::Table::from_iter([("wifi".to_owned(), wifi.into())]);
+        toml::Table::from_iter([("network".to_owned(), network.into())]).to_string()
+    }
+
     /// This configuration with what `later` says in place of what is said here: whole Arcs, grants and listeners, and all
     /// of `[network]`.
     #[must_use]

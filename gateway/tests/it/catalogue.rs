@@ -30,6 +30,9 @@ async fn tools_are_listed_in_a_fixed_order_by_their_full_names() {
         "system.cages",
         "system.poweroff",
         "system.reboot",
+        "system.wifi_scan",
+        "system.wifi_join",
+        "system.wifi_forget",
         "system.logs",
         "system.status",
         "fs.list",
@@ -41,10 +44,10 @@ async fn tools_are_listed_in_a_fixed_order_by_their_full_names() {
     let result = &answer["result"];
     assert_eq!((&result["resultType"], &result["cacheScope"]), (&json!("complete"), &json!("private")));
     assert!(result["ttlMs"].is_u64());
-    let odd = &result["tools"][15];
+    let odd = &result["tools"][18];
     assert_eq!((&odd["title"], &odd["outputSchema"]["type"]), (&json!("Odd"), &json!("integer")));
     assert_eq!(odd["annotations"]["readOnlyHint"], true);
-    assert_eq!(result["tools"][14]["inputSchema"]["properties"]["value"]["type"], "string");
+    assert_eq!(result["tools"][17]["inputSchema"]["properties"]["value"]["type"], "string");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -137,7 +137,7 @@ impl Cage {
                 is_dynamic,
                 has_loopback: !cage.egress.is_empty() || cage.serves.is_some(),
                 has_host_network: is_host,
-                has_channel: manifest.control || manifest.logs,
+                has_channel: manifest.has_channel(),
                 sets_clock: cage.capabilities.contains(&Capability::SysTime),
                 extras: cage.allow.clone(),
             },

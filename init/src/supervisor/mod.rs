@@ -20,6 +20,7 @@ mod service;
 mod sight;
 mod start;
 mod stream;
+mod wifi;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -49,6 +50,8 @@ use peers::{Peer, Pending};
 use pressure::Relief;
 use secrets::Keeping;
 use service::Service;
+pub(crate) use wifi::Question;
+use wifi::Wifi;
 
 /// How long the owner's folder must be quiet before it is read.
 const QUIET: Millis = 100;
@@ -103,6 +106,8 @@ pub(crate) struct Supervisor {
     problems: Vec<String>,
     /// What the owner keeps from everybody but the Arcs that are granted it.
     secrets: Keeping,
+    /// What was joined, and who asks the radio.
+    wifi: Wifi,
     /// The token that the machine has made itself: its owner has given it none.
     own_token: Option<Token>,
     /// Kept for as long as init runs: the lock on the data folder.
@@ -121,6 +126,7 @@ impl Supervisor {
         sys::raise_open_files().map_err(StartError::kernel("raise the bound on its open files"))?;
         sys::adopt_orphans().map_err(StartError::kernel("adopt orphans"))?;
         let (secrets, mut config, mut complaints) = secrets::open(options, &layout)?;
+        let wifi = wifi::open(&layout, &mut config, &mut complaints);
         let own_token = own_token(options, &layout, &mut config, &mut complaints);
         let (mut library, more) = Library::open(&options.manifests, paths::user_manifests(&layout.data));
         complaints.extend(more);
@@ -177,12 +183,12 @@ impl Supervisor {
             appliance: None,
             problems: Vec::new(),
             secrets,
+            wifi,
             own_token,
             _lock: lock,
         };
         supervisor.register().map_err(StartError::kernel("wait for its sources"))?;
-        supervisor.introduce();
-        complaints.into_iter().for_each(|complaint| supervisor.complain(complaint));
+        supervisor.introduce(complaints);
         Ok(supervisor)
     }
 
@@ -197,7 +203,7 @@ impl Supervisor {
         self.watch.cover(&paths::user_manifests(&self.layout.data))
     }
 
-    fn introduce(&mut self) {
+    fn introduce(&mut self, complaints: Vec<Complaint>) {
         let version = env!("CARGO_PKG_VERSION");
         let mode = if self.mode == Mode::Developer { "developer mode" } else { "appliance" };
         self.say(&format!("llmbasedos {version} · {mode} · data in {}", self.layout.data.display()));
@@ -217,6 +223,7 @@ impl Supervisor {
         if !addresses.is_empty() {
             self.say(&format!("listening: {}", addresses.join(", ")));
         }
+        complaints.into_iter().for_each(|complaint| self.complain(complaint));
     }
 
     /// Runs until a person or the parent ends it, and leaves nothing behind. Answers what is to become of the machine,

@@ -119,6 +119,11 @@ impl Supervisor {
         {
             return self.hear_log_keeper(number, &heard);
         }
+        if let Peer::Service(number) = peer
+            && self.services.get(&number).is_some_and(Service::is_network_keeper)
+        {
+            return self.hear_network_keeper(number, &heard);
+        }
         let request = match heard {
             Heard::Line(line) => rpc::parse(&line),
             Heard::TooLong => {
@@ -159,6 +164,7 @@ impl Supervisor {
             Call::SecretSet(name) => self.set_secret(peer, id, &name),
             Call::SecretList => self.list_secrets(peer, id),
             Call::SecretDelete(name) => self.delete_secret(peer, id, &name),
+            Call::Wifi(question) => self.ask_of_radio(peer, id, question),
             Call::End(_) if self.mode == Mode::Developer => {
                 let message = "this is a developer's machine: Ctrl-C in the terminal of scripts/run stops everything";
                 self.refuse(peer, id, code::INTERNAL, message.to_owned());
@@ -329,6 +335,7 @@ impl Supervisor {
     fn drop_peer(&mut self, peer: Peer) {
         self.pending.retain(|pending| pending.peer != peer);
         self.forget_queries(peer);
+        self.forget_questions(peer);
         match peer {
             Peer::Client(number) => {
                 self.clients.remove(&number).inspect(|connection| self.poll.remove(connection));
@@ -339,6 +346,7 @@ impl Supervisor {
 
     /// Closes our end of a service's control channel.
     pub(super) fn close_channel(&mut self, number: u32) {
+        self.forget_questions(Peer::Service(number));
         let Some(service) = self.services.get_mut(&number) else { return };
         service.channel.take().inspect(|channel| self.poll.remove(channel));
     }
@@ -349,7 +357,9 @@ impl Supervisor {
         let channels = self.numbers(|service| service.channel.is_some()).into_iter().map(Peer::Service);
         let peers: Vec<Peer> = clients.chain(channels).collect();
         for peer in peers {
-            let is_awaited = self.awaits_logs(peer) || self.pending.iter().any(|pending| pending.peer == peer);
+            let is_awaited = self.awaits_logs(peer)
+                || self.awaits_radio(peer)
+                || self.pending.iter().any(|pending| pending.peer == peer);
             let Some(connection) = self.connection(peer) else { continue };
             if connection.is_finished && connection.is_idle() && !is_awaited {
                 self.drop_peer(peer);

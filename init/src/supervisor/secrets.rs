@@ -161,7 +161,7 @@ impl Supervisor {
     }
 
     /// Makes the fingerprints anew, and tells of them.
-    fn secrets_changed(&mut self) {
+    pub(super) fn secrets_changed(&mut self) {
         for name in self.secrets.know() {
             self.say(&too_many_lines(&name));
         }

@@ -132,6 +132,11 @@ impl Service {
         self.candidate.manifest.logs && !self.is_leaving
     }
 
+    /// Whether it is the one that speaks to the radio.
+    pub(super) fn is_network_keeper(&self) -> bool {
+        self.candidate.manifest.network && !self.is_leaving
+    }
+
     /// The process that has not ended yet.
     pub(super) fn living(&self) -> Option<&Process> {
         self.process.as_ref().filter(|process| process.ended.is_none())
