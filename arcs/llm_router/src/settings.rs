@@ -107,7 +107,8 @@ impl Settings {
         Some(Self { backends, purposes })
     }
 
-    /// Where nothing is configured: the Ollama of this machine with the first model that it has.
+    /// Where nothing is configured: the Ollama of this machine with the first model that it has, which is the one that it
+    /// was given last. A small board writes a few words a second, and two answers at once would come too late both.
     #[must_use]
     pub fn without_any() -> Self {
         let ollama = BackendSettings {
@@ -116,8 +117,8 @@ impl Settings {
             model: None,
             secret: None,
             key_file: None,
-            timeout: TIMEOUT,
-            parallel: PARALLEL as usize,
+            timeout: Duration::from_mins(10),
+            parallel: 1,
         };
         let backends = BTreeMap::from([("ollama".to_owned(), ollama)]);
         Self { backends, purposes: Purpose::ALL.map(|purpose| (purpose, vec!["ollama".to_owned()])).into() }
