@@ -94,7 +94,17 @@ pub(crate) struct BuildOptions {
     /// Put a model onto the data partition, and what runs it: the machine needs no other then.
     #[arg(long)]
     pub(crate) with_model: bool,
-    /// The folder that it is built in [the checkout's ./build/<ARCHITECTURE>, with a model …-model].
+    /// Put Ollama onto the root, which runs the models that its owner fetches: the release of its makers, an archive or a
+    /// folder with bin/ollama and lib/ollama.
+    #[arg(long, value_name = "DIR|ARCHIVE", conflicts_with = "with_model")]
+    pub(crate) ollama: Option<PathBuf>,
+    /// Keep Ollama's runners for graphics cards, which are gigabytes.
+    #[arg(long, requires = "ollama")]
+    pub(crate) ollama_gpu: bool,
+    /// Put a model onto the data partition that Ollama has from the first start on.
+    #[arg(long, value_name = "FILE.gguf", requires = "ollama")]
+    pub(crate) starter_model: Option<PathBuf>,
+    /// The folder that it is built in [the checkout's ./build/<ARCHITECTURE>, with a model …-model, with Ollama …-ollama].
     #[arg(long, value_name = "DIR")]
     pub(crate) output: Option<PathBuf>,
 }
@@ -103,6 +113,11 @@ impl BuildOptions {
     /// The kind of machine that it is for.
     pub(crate) fn architecture(&self) -> Architecture {
         self.arch.unwrap_or(Architecture::X86_64)
+    }
+
+    /// Whether it runs a model itself.
+    pub(crate) fn runs_models(&self) -> bool {
+        self.with_model || self.ollama.is_some()
     }
 }
 
@@ -114,7 +129,7 @@ pub(crate) struct BootOptions {
     /// The machine of QEMU [q35, or virt for aarch64].
     #[arg(long, value_name = "NAME")]
     pub(crate) machine: Option<Board>,
-    /// The memory of the machine, in MiB [512, with a model 2048].
+    /// The memory of the machine, in MiB [512, with a model or Ollama 2048].
     #[arg(long, value_name = "MIB")]
     pub(crate) memory: Option<u32>,
     /// Where its gateway is reached on this machine; its sites are at the next port.
@@ -127,7 +142,7 @@ pub(crate) struct BootOptions {
     #[arg(long, value_name = "MIB", default_value_t = 4096)]
     pub(crate) disk: u64,
     /// The model server that it calls, with an OpenAI-compatible /v1: one of this machine or of another.
-    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:11434", conflicts_with = "with_model")]
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:11434", conflicts_with_all = ["with_model", "ollama"])]
     pub(crate) model: Url,
     /// Boot it as it would boot by itself, through UEFI firmware and the boot loader; that takes longer.
     #[arg(long, conflicts_with = "append")]

@@ -64,10 +64,10 @@ impl Tools<'_> {
         Ok(image)
     }
 
-    /// Puts files, each into a folder, on an ext4 file system. All of them are root's.
+    /// Puts files, each into a folder or deeper, on an ext4 file system. All of them are root's.
     fn fill(&self, image: &Path, files: &[DataFile]) -> Result<(), Failure> {
-        let folders = files.iter().filter_map(|(_, target, _)| target.split_once('/')).map(|(folder, _)| folder);
-        let folders: BTreeSet<&str> = folders.collect();
+        // A folder comes before what is in it.
+        let folders: BTreeSet<&str> = files.iter().flat_map(|(_, target, _)| folders_above(target)).collect();
         let mut script: String = folders.iter().map(|folder| format!("mkdir {folder}\n")).collect();
         for (source, target, is_run) in files {
             let mode = if *is_run { "0100755" } else { "0100644" };
@@ -93,4 +93,9 @@ impl Tools<'_> {
         set_size(&image, self.layout.place(partition)?.size)?;
         Ok(image)
     }
+}
+
+/// The folders that a path lies in: of `a/b/c` these are `a` and `a/b`.
+fn folders_above(path: &str) -> impl Iterator<Item = &str> {
+    path.match_indices('/').filter_map(move |(slash, _)| path.get(..slash))
 }

@@ -20,6 +20,7 @@ use crate::cache::{make_folder, remove_folder, sha256_of};
 use crate::disk::raspberry_pi::Model;
 use crate::disk::{Image, Tools, megabytes, text, write};
 use crate::failure::Failure;
+use crate::ollama::Starter;
 use crate::quick;
 use crate::repository::{Repository, short};
 use crate::signals::Signals;
@@ -81,6 +82,9 @@ pub(crate) struct ProductOptions {
     /// The folder that the image is built in.
     #[arg(long, value_name = "DIR")]
     pub(crate) output: PathBuf,
+    /// A model that the machine has from the first start on.
+    #[arg(long, value_name = "FILE.gguf")]
+    pub(crate) starter_model: Option<PathBuf>,
 }
 
 /// Makes the image.
@@ -94,7 +98,12 @@ pub(crate) fn run(options: &ProductOptions, repository: &Repository, signals: &S
     make_folder(&work)?;
     let board = options.board;
     let terminal = Terminal::new(format!("llmbasedos {} · {}", env!("CARGO_PKG_VERSION"), board.name()));
-    let parts = buildroot::parts(board, &absolute(&options.images)?, &absolute(&options.target)?, &host)?;
+    let mut parts = buildroot::parts(board, &absolute(&options.images)?, &absolute(&options.target)?, &host)?;
+    if let Some(file) = &options.starter_model {
+        let starter = Starter::open(file)?;
+        parts.data = starter.files(&parts.tree, &work, signals)?;
+        parts.data_mib = starter.mib();
+    }
     let epoch = quick::epoch(repository, signals)?;
     let tools = Tools { work: &work, host: Some(&host), layout: parts.layout(), epoch, signals };
     let image = parts.assemble(&folder, &tools, repository, &terminal)?;

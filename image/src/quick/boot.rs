@@ -55,9 +55,9 @@ pub(super) fn board(options: &BootOptions) -> Result<Board, Failure> {
         Some(fixed) if options.memory.is_some_and(|wanted| wanted != fixed) => {
             wrong(format!("{name} has {fixed} MiB of memory"), "leave --memory away".to_owned())
         }
-        Some(fixed) if options.build.with_model && fixed < MEMORY_WITH_MODEL => wrong(
+        Some(fixed) if options.build.runs_models() && fixed < MEMORY_WITH_MODEL => wrong(
             format!("{name} has {fixed} MiB of memory, and with a model it takes {}", MEMORY_WITH_MODEL),
-            "leave --with-model away, or use --machine virt".to_owned(),
+            "leave --with-model and --ollama away, or use --machine virt".to_owned(),
         ),
         _ => Ok(board),
     }
@@ -152,9 +152,12 @@ impl Guest<'_> {
     }
 
     fn write_settings(&self, disk: &Path, token: &str, signals: &Signals) -> Result<(), Failure> {
-        let (backends, grants) = match self.options.build.with_model {
-            true => (LocalModel::backend(), LocalModel::grants()),
-            false => {
+        let build = &self.options.build;
+        let (backends, grants) = match (build.with_model, &build.ollama) {
+            (true, _) => (LocalModel::backend(), LocalModel::grants()),
+            // The router asks it where nothing else is said.
+            (false, Some(_)) => Default::default(),
+            (false, None) => {
                 let backends = hosts_backend(&self.options.model);
                 let grants = grants::of_backends(&backends);
                 (backends, grants)
@@ -172,7 +175,7 @@ impl Guest<'_> {
     fn command(&self, disk: &Path, acceleration: Acceleration) -> Result<Command, Failure> {
         let forward = |address: SocketAddr, port: u16| format!("hostfwd=tcp:{address}-:{port}");
         let (gateway, sites) = (forward(self.options.listen, GATEWAY_PORT), forward(self.sites(), SITES_PORT));
-        let usual = if self.options.build.with_model { MEMORY_WITH_MODEL } else { MEMORY };
+        let usual = if self.options.build.runs_models() { MEMORY_WITH_MODEL } else { MEMORY };
         let memory = self.board.fixed_memory().or(self.options.memory).unwrap_or(usual).to_string();
         let mut qemu = acceleration.qemu(self.board);
         qemu.args(["-smp", self.board.processors(), "-m", &memory, "-display", "none", "-nodefaults"]);
@@ -256,7 +259,7 @@ fn settings(owners: Option<&Path>, token: &str, backends: Table, granted: Table)
         }
     }
     let arcs = table.entry("arcs").or_insert_with(|| Value::from(Table::new()));
-    if let Some(arcs) = arcs.as_table_mut() {
+    if let Some(arcs) = arcs.as_table_mut().filter(|_| !backends.is_empty()) {
         arcs.entry("llm_router").or_insert(Value::from(nested(&["backends"], backends)));
     }
     Ok(table.to_string())

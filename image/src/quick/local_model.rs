@@ -13,17 +13,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use toml::Table;
 
+use super::libraries::Gathering;
 use super::packages::{Archive, Release};
 use crate::architecture::Architecture;
 use crate::cache::Cache;
 use crate::disk::{DataFile, write};
 use crate::failure::Failure;
 use crate::grants;
-use crate::process;
 use crate::signals::Signals;
 use crate::tables::{nested, table};
 use crate::terminal::Terminal;
@@ -87,8 +86,8 @@ impl LocalModel {
         let stage = terminal.stage("engine", "llama.cpp", "fetching");
         let lock = cache.lock(signals, || stage.doing("waiting for another that fetches"))?;
         let archive = Archive::open(cache, architecture, Release::Testing, day, signals)?;
-        let engine = Gathering { architecture, signals, offered: BTreeMap::new(), taken: BTreeMap::new() };
-        let engine = engine.gather(&archive)?;
+        let gathering = Gathering::new(architecture, signals).with_plugins(PLUGINS);
+        let engine = gathering.gather(&archive, PACKAGE, BTreeSet::from([SERVER.to_owned()]))?;
         drop(lock);
         stage.finish("ready");
         Ok(Self { engine, weights: QWEN.provide(cache, terminal, signals)? })
@@ -140,67 +139,6 @@ impl LocalModel {
     /// What goes with that in `[grants]`.
     pub(super) fn grants() -> Table {
         grants::with_server(&Self::backend(), SERVICE)
-    }
-}
-
-/// What of some packages a program takes to run.
-struct Gathering<'a> {
-    architecture: Architecture,
-    signals: &'a Signals,
-    /// The files that are in the packages so far, by name.
-    offered: BTreeMap<String, PathBuf>,
-    taken: BTreeMap<String, PathBuf>,
-}
-
-impl Gathering<'_> {
-    /// The server with all that it is linked to: package for package of those that it depends on, until nothing is missing.
-    fn gather(mut self, archive: &Archive<'_>) -> Result<BTreeMap<String, PathBuf>, Failure> {
-        let mut missing = BTreeSet::from([SERVER.to_owned()]);
-        for package in archive.needs(PACKAGE)? {
-            let folder = archive.unpacked(&package)?;
-            self.offer(&folder.join("usr/bin"))?;
-            self.offer(&folder.join(format!("usr/lib/{}-linux-gnu", self.architecture)))?;
-            let plugins = self.offered.keys().filter(|name| name.starts_with(PLUGINS));
-            missing.extend(plugins.filter(|name| !self.taken.contains_key(*name)).cloned());
-            while let Some(name) = missing.iter().find(|name| self.offered.contains_key(*name)).cloned() {
-                missing.remove(&name);
-                let needed = self.take(name)?;
-                missing.extend(needed.into_iter().filter(|name| !self.taken.contains_key(name)));
-            }
-            if missing.is_empty() {
-                return Ok(self.taken);
-            }
-        }
-        let missing = missing.into_iter().collect::<Vec<_>>().join(", ");
-        Err(Failure::new("the engine is not complete", format!("no package has {missing}"), "report this"))
-    }
-
-    /// Adds the files of a folder and of those below it.
-    fn offer(&mut self, folder: &Path) -> Result<(), Failure> {
-        if !folder.is_dir() {
-            return Ok(());
-        }
-        let entries = fs::read_dir(folder).map_err(|error| Failure::io("read", folder, &error))?;
-        for path in entries.flatten().map(|entry| entry.path()) {
-            if path.is_dir() {
-                self.offer(&path)?;
-            } else if let Some(name) = path.file_name().and_then(|name| name.to_str()) {
-                self.offered.insert(name.to_owned(), path.clone());
-            }
-        }
-        Ok(())
-    }
-
-    /// Takes a file; answers the names of what it is linked to.
-    fn take(&mut self, name: String) -> Result<Vec<String>, Failure> {
-        let Some(path) = self.offered.get(&name) else { return Ok(Vec::new()) };
-        let path = path.canonicalize().map_err(|error| Failure::io("find", path, &error))?;
-        let mut dump = Command::new(self.architecture.tool("objdump"));
-        let said = process::ask(dump.arg("--private-headers").arg(&path), self.signals)?;
-        let said = said.map_err(|why| Failure::new(format!("cannot read {}", path.display()), why, "report this"))?;
-        self.taken.insert(name, path);
-        let needed = said.lines().filter_map(|line| line.trim().strip_prefix("NEEDED"));
-        Ok(needed.map(|name| name.trim().to_owned()).collect())
     }
 }
 

@@ -12,7 +12,9 @@ mod acceleration;
 pub(crate) mod board;
 mod boot;
 mod compiler;
+mod libraries;
 mod local_model;
+mod ollama;
 mod packages;
 
 use std::fs::{self, File};
@@ -25,8 +27,9 @@ use crate::architecture::Architecture;
 use crate::cache::{Cache, make_folder, remove_folder, try_lock};
 use crate::cli::{BootOptions, BuildOptions};
 use crate::disk::modules::Modules;
-use crate::disk::{Image, Loader, Parts, Tools, megabytes};
+use crate::disk::{DataFile, Image, Loader, Parts, Tools, megabytes};
 use crate::failure::Failure;
+use crate::ollama::{Ollama, Starter};
 use crate::process;
 use crate::release;
 use crate::repository::{Repository, short};
@@ -46,21 +49,34 @@ pub(crate) fn run(
     let board = boot.map(boot::board).transpose()?;
     let architecture = board.map_or(options.architecture(), Board::architecture);
     let folder = options.output.as_deref().and_then(|folder| std::path::absolute(folder).ok());
-    let name = if options.with_model { format!("{architecture}-model") } else { architecture.to_string() };
+    let name = format!("{architecture}{}", kind(options));
     let folder = folder.unwrap_or_else(|| repository.path("build").join(name));
     make_folder(&folder)?;
     let _lock = lock(&folder)?;
     repository.link_programs()?;
     let terminal = Terminal::new(format!("llmbasedos {} · quick image · {architecture}", env!("CARGO_PKG_VERSION")));
-    let image = build(architecture, options.with_model, &folder, repository, &terminal, signals)?;
+    let image = build(architecture, options, &folder, repository, &terminal, signals)?;
     if let (Some(options), Some(board)) = (boot, board) {
         return boot::Guest { image: &image, board, folder: &folder, options }.run(repository, signals);
     }
     say(format_args!("\nimage    {}   {:.0} MB", short(&image.disk), megabytes(&image.disk)?));
     let other = if architecture == Architecture::X86_64 { "" } else { &format!(" --arch {architecture}") };
-    let model = if options.with_model { " --with-model" } else { "" };
+    let model = match &options.ollama {
+        Some(given) => format!(" --ollama {}", given.display()),
+        None if options.with_model => " --with-model".to_owned(),
+        None => String::new(),
+    };
     say(format_args!("next     scripts/run --qemu{other}{model}"));
     Ok(())
+}
+
+/// What the folder of an image is called after, beside the kind of machine.
+fn kind(options: &BuildOptions) -> &'static str {
+    match (options.with_model, &options.ollama) {
+        (true, _) => "-model",
+        (false, Some(_)) => "-ollama",
+        (false, None) => "",
+    }
 }
 
 /// Keeps others from the folder: a machine that runs must not have its disk changed under it.
@@ -77,7 +93,7 @@ pub(crate) fn lock(folder: &Path) -> Result<File, Failure> {
 /// Builds the image in `folder`.
 fn build(
     architecture: Architecture,
-    with_model: bool,
+    options: &BuildOptions,
     folder: &Path,
     repository: &Repository,
     terminal: &Terminal,
@@ -101,13 +117,20 @@ fn build(
     let programs = release::build(profile, architecture, compiler.as_deref(), repository, signals)?;
     stage.finish("ready");
 
-    let model = match with_model {
+    let model = match options.with_model {
         true => Some(LocalModel::provide(architecture, &cache, &day, terminal, signals)?),
         false => None,
     };
     let tree = work.join("tree");
     packages.fill(&tree)?;
     release::install(&programs, &tree)?;
+    if let Some(given) = &options.ollama {
+        let stage = terminal.stage("ollama", &short(given), "taking");
+        let release = Ollama::open(given, architecture, options.ollama_gpu, &work, signals)?;
+        ollama::install(&release, &tree, architecture, &cache, &day, signals)?;
+        stage.finish("ready");
+    }
+    let starter = options.starter_model.as_deref().map(Starter::open).transpose()?;
     for board in Board::value_variants().iter().filter(|board| board.architecture() == architecture) {
         let Some(name) = board.device_tree() else { continue };
         let source = packages.device_tree(name);
@@ -116,16 +139,29 @@ fn build(
     packages.copy_firmware(folder)?;
     let parts = Parts {
         architecture,
-        tree,
         kernel: packages.kernel_file(),
         modules: Modules::read(&packages.kernel, &packages.release)?,
         loader: Loader::Grub { stub: packages.stub(), grub: packages.grub },
         settings: model.as_ref().map(|_| LocalModel::settings()).unwrap_or_default(),
-        data_mib: model.as_ref().map_or(Ok(0), LocalModel::mib)?,
-        data: model.as_ref().map_or(Ok(Vec::new()), |model| model.files(&work))?,
+        data_mib: model.as_ref().map_or(Ok(0), LocalModel::mib)? + starter.as_ref().map_or(0, Starter::mib),
+        data: data_files(model.as_ref(), starter.as_ref(), &tree, &work, signals)?,
+        tree,
     };
     let tools = Tools { work: &work, host: None, layout: parts.layout(), epoch, signals };
     parts.assemble(folder, &tools, repository, terminal)
+}
+
+/// What lies on the data partition from the beginning.
+fn data_files(
+    model: Option<&LocalModel>,
+    starter: Option<&Starter>,
+    tree: &Path,
+    work: &Path,
+    signals: &Signals,
+) -> Result<Vec<DataFile>, Failure> {
+    let mut files = model.map_or(Ok(Vec::new()), |model| model.files(work))?;
+    files.extend(starter.map_or(Ok(Vec::new()), |starter| starter.files(tree, work, signals))?);
+    Ok(files)
 }
 
 /// The moment that every file in the image bears: that of the last commit, or what `SOURCE_DATE_EPOCH` says
