@@ -51,7 +51,7 @@ pub(crate) enum Table {
 }
 
 /// The layout of a disk.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Layout {
     pub(crate) table: Table,
     /// How much its data take from the beginning, in MiB.

@@ -73,3 +73,58 @@ fn missing(path: &Path, option: &str) -> Failure {
     let what = format!("{} is not there", path.display());
     Failure::new(what, "Buildroot has not built it", format!("build it with {option}, and run this again"))
 }
+
+#[cfg(test)]
+mod tests {
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::disk::layout::{Layout, Table};
+
+    /// Folders as Buildroot leaves them, with these files.
+    fn output(files: &[&str]) -> TempDir {
+        let folder = tempfile::tempdir().expect("a folder");
+        fs::create_dir(folder.path().join("target")).expect("made");
+        for name in files {
+            let path = folder.path().join(name);
+            fs::create_dir_all(path.parent().expect("inside")).expect("made");
+            fs::write(&path, "").expect("written");
+        }
+        folder
+    }
+
+    fn parts_of(board: Board, output: &TempDir) -> Result<Parts, Failure> {
+        let path = |name: &str| output.path().join(name);
+        parts(board, &path("images"), &path("target"), &path("host"))
+    }
+
+    const OF_PC: [&str; 4] = [
+        "images/bzImage",
+        "images/linuxx64.efi.stub",
+        "host/bin/grub-mkimage",
+        "build/grub2-2.14/build-x86_64-efi/grub-core/normal.mod",
+    ];
+    const OF_RASPBERRY_PI: [&str; 3] =
+        ["images/Image", "images/rpi-firmware/start4.elf", "images/rpi-firmware/fixup4.dat"];
+
+    #[test]
+    fn a_pc_has_the_layout_of_the_quick_image_and_a_raspberry_pi_the_same_partitions_on_an_mbr() {
+        let pc = parts_of(Board::Pc, &output(&OF_PC)).expect("complete");
+        assert_eq!(pc.layout(), Layout::default());
+        let card = parts_of(Board::RaspberryPi4, &output(&OF_RASPBERRY_PI)).expect("complete");
+        assert_eq!(card.layout(), Layout { table: Table::Mbr, ..Layout::default() });
+    }
+
+    #[test]
+    fn what_is_missing_is_named_with_what_builds_it() {
+        for (board, all) in [(Board::Pc, &OF_PC[..]), (Board::RaspberryPi4, &OF_RASPBERRY_PI)] {
+            for missing in 0..all.len() {
+                let mut files = all.to_vec();
+                let name = files.remove(missing);
+                let failure = parts_of(board, &output(&files)).expect_err(name);
+                let Failure::Error { what, advice, .. } = failure else { panic!("{name}: {failure}") };
+                assert!(what.contains("is not there") && advice.contains("BR2_"), "{name}: {what}: {advice}");
+            }
+        }
+    }
+}

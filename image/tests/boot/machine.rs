@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use gpt::GptConfig;
 use serde_json::Value;
+use spec::boot::mbr;
 use tempfile::TempDir;
 
 /// How long anything may take that a machine is waited for: emulated, it is slow.
@@ -117,11 +118,15 @@ impl Machine {
 
     /// The same of another kind.
     pub(crate) fn of(architecture: Architecture) -> Self {
+        Self::with_disk(architecture, &architecture.built("disk.img"))
+    }
+
+    /// The same with a copy of another disk.
+    pub(crate) fn with_disk(architecture: Architecture, disk: &Path) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let machine = Self { architecture, folder, port: free_port(), sites: free_port(), has_hand: false };
-        let image = architecture.built("disk.img").display().to_string();
-        let disk = machine.disk().display().to_string();
-        tool("cp", &["--sparse=always", "--reflink=auto", &image, &disk]);
+        let (from, to) = (disk.display().to_string(), machine.disk().display().to_string());
+        tool("cp", &["--sparse=always", "--reflink=auto", &from, &to]);
         machine.settings(&format!("[gateway]\ntokens = [\"{TOKEN}\"]\n"));
         machine
     }
@@ -132,10 +137,25 @@ impl Machine {
 
     /// Where a partition lies on the disk, in bytes: its start and its length.
     pub(crate) fn partition(&self, name: &str) -> (u64, u64) {
-        let table = GptConfig::new().open(self.disk()).expect("a table");
-        let found = table.partitions().values().find(|partition| partition.name == name);
-        let found = found.unwrap_or_else(|| panic!("there is no partition {name}"));
-        (found.first_lba * 512, (found.last_lba + 1 - found.first_lba) * 512)
+        let sectors = match GptConfig::new().open(self.disk()) {
+            Ok(table) => {
+                let found = table.partitions().values().find(|partition| partition.name == name);
+                found.map(|partition| (partition.first_lba, partition.last_lba + 1 - partition.first_lba))
+            }
+            Err(_) => self.partition_of_mbr(name),
+        };
+        let (first, sectors) = sectors.unwrap_or_else(|| panic!("there is no partition {name}"));
+        (first * 512, sectors * 512)
+    }
+
+    fn partition_of_mbr(&self, name: &str) -> Option<(u64, u64)> {
+        let disk = File::open(self.disk()).expect("there");
+        let sector = |number: u64| {
+            let mut bytes = [0; 512];
+            disk.read_exact_at(&mut bytes, number * 512).map(|()| bytes)
+        };
+        let found = mbr::partitions(sector).expect("a table");
+        found.iter().find(|one| mbr::name(one.number) == Some(name)).map(|one| (one.first, one.sectors))
     }
 
     /// Replaces `llmbasedos.toml` on the FAT partition.
@@ -242,15 +262,27 @@ impl Machine {
     pub(crate) fn boot_from(&self, drive: &str, append: &str, options: &[&str]) -> Guest<'_> {
         let built = |name| self.architecture.built(name);
         let line = fs::read_to_string(built("command-line")).expect("an image was built");
-        let (mut qemu, serial) = self.qemu(drive);
-        // A restart ends it, so that a test sees that.
         let (first, initramfs) = match self.has_hand {
             true => ("rdinit=/hand", self.initramfs_with_hand()),
             false => ("", built("initramfs.cpio.zst")),
         };
-        let line = format!("console={serial} no_timer_check {first} {} {append}", line.trim());
-        qemu.args(["-no-reboot", "-append", &line]);
-        qemu.arg("-kernel").arg(built("vmlinux")).arg("-initrd").arg(initramfs);
+        let line = format!("no_timer_check {first} {} {append}", line.trim());
+        self.boot_kernel(&built("vmlinux"), &initramfs, &line, drive, options)
+    }
+
+    /// The same with a kernel and all that goes with it.
+    pub(crate) fn boot_kernel(
+        &self,
+        kernel: &Path,
+        initramfs: &Path,
+        line: &str,
+        drive: &str,
+        options: &[&str],
+    ) -> Guest<'_> {
+        let (mut qemu, serial) = self.qemu(drive);
+        // A restart ends it, so that a test sees that.
+        qemu.args(["-no-reboot", "-append", &format!("{line} console={serial}")]);
+        qemu.arg("-kernel").arg(kernel).arg("-initrd").arg(initramfs);
         self.start(qemu.args(options))
     }
 
