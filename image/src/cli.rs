@@ -7,6 +7,7 @@ use std::str::FromStr;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::architecture::Architecture;
+use crate::buildroot::BuildrootCommand;
 use crate::flash::FlashOptions;
 use crate::http::Url;
 use crate::product::ProductOptions;
@@ -40,6 +41,9 @@ pub(crate) enum Command {
     Product(ProductOptions),
     /// Write an image onto a disk or a card.
     Flash(FlashOptions),
+    /// Build the product image with Buildroot, and what Buildroot's hooks call.
+    #[command(subcommand)]
+    Buildroot(BuildrootCommand),
     /// Print how large the image is that was built last, and its parts, in bytes.
     Size {
         /// The kind of machine that it is for.

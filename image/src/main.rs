@@ -2,6 +2,7 @@
 
 mod architecture;
 mod bench;
+mod buildroot;
 mod cache;
 mod cli;
 mod dev;
@@ -60,6 +61,7 @@ fn run(command: &Command) -> Result<(), Failure> {
             let folder = output.clone().unwrap_or_else(|| repository.path("build").join(arch.name()));
             disk::size::run(&folder, &signals)
         }
+        Command::Buildroot(command) => buildroot::run(command, &repository, &signals),
         Command::Release => release::run(&repository, &signals),
         Command::Bench { data } => bench::run(&data.clone().unwrap_or_else(|| repository.path("data"))),
     }

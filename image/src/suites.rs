@@ -17,7 +17,11 @@ type Stage = (&'static str, &'static str);
 const UNIT: &[Stage] = &[
     ("fetch", "cargo fetch --locked"),
     ("format", "cargo fmt --all --check"),
-    ("scripts", "shellcheck --external-sources scripts/setup scripts/run scripts/test scripts/flash .ci/run"),
+    (
+        "scripts",
+        "shellcheck --external-sources scripts/setup scripts/run scripts/test scripts/flash scripts/build-image \
+         buildroot-config/scripts/post-build.sh buildroot-config/scripts/post-image.sh .ci/run",
+    ),
     ("lints", "cargo clippy --offline --workspace --all-targets -- --deny warnings"),
     ("tests", "cargo test --offline --workspace --no-fail-fast"),
 ];

@@ -42,7 +42,7 @@ pub(crate) enum Board {
 
 impl Board {
     /// By the name that the command line has for it.
-    fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Pc => "x86_64",
             Self::RaspberryPi4 => "rpi4",

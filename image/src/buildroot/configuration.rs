@@ -1,0 +1,84 @@
+//! Buildroot's configuration of a build: the board's defconfig, what was asked for, and the owner's own lines, each of which
+//! says the last word. What Buildroot makes of it is held against it: Kconfig drops a line of which a condition is not met.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::kernel_options::settings;
+use super::make::Make;
+use super::{BuildrootOptions, Places};
+use crate::failure::Failure;
+use crate::product::Board;
+
+/// What Buildroot is to be configured as.
+#[derive(Debug)]
+pub(super) struct Configuration {
+    text: String,
+}
+
+impl Configuration {
+    pub(super) fn of(options: &BuildrootOptions, places: &Places) -> Result<Self, Failure> {
+        let read = |path: &Path| fs::read_to_string(path).map_err(|error| Failure::io("read", path, &error));
+        let mut text = read(&defconfig(&places.external, options.board))?;
+        text.push_str(&asked(options, places)?);
+        for fragment in &options.local_fragment {
+            text.push_str(&read(fragment)?);
+        }
+        Ok(Self { text })
+    }
+
+    /// Has Buildroot take it, and looks at what came of it.
+    pub(super) fn write(&self, make: &Make<'_>) -> Result<(), Failure> {
+        let wanted = make.places.output.join("wanted_defconfig");
+        fs::write(&wanted, &self.text).map_err(|error| Failure::io("write", &wanted, &error))?;
+        make.configure(&wanted)?;
+        let written = make.places.output.join(".config");
+        let found = fs::read_to_string(&written).map_err(|error| Failure::io("read", &written, &error))?;
+        let lost = lost(&self.text, &found);
+        if lost.is_empty() {
+            return Ok(());
+        }
+        let advice = "add what each option depends on, or leave the line away: `make menuconfig` shows it";
+        Err(Failure::new("Buildroot does not take what it was told", lost.join("\n"), advice))
+    }
+}
+
+/// The file with the configuration of a board.
+pub(super) fn defconfig(external: &Path, board: Board) -> PathBuf {
+    external.join("configs").join(format!("llmbasedos_{}_defconfig", board.name()))
+}
+
+/// The lines of what was asked for on the command line.
+fn asked(options: &BuildrootOptions, places: &Places) -> Result<String, Failure> {
+    let mut lines = String::from("\n");
+    let whole = |path: &Path| fs::canonicalize(path).map_err(|error| Failure::io("find", path, &error));
+    if options.lite {
+        lines.push_str("# BR2_PACKAGE_OLLAMA is not set\nBR2_PACKAGE_LLAMA_SERVER=y\n");
+    }
+    if let Some(ollama) = &options.ollama {
+        lines.push_str(&format!("BR2_PACKAGE_OLLAMA_LOCAL=\"{}\"\n", whole(ollama)?.display()));
+    }
+    if options.offline {
+        // What lies there flat is found as well (Buildroot manual, "Location of downloaded packages").
+        let site = places.downloads.display();
+        lines.push_str(&format!("BR2_PRIMARY_SITE=\"file://{site}\"\nBR2_PRIMARY_SITE_ONLY=y\n"));
+    }
+    Ok(lines)
+}
+
+/// The lines that are not as they were wanted, each with what is there. Of two about the same the last one counts.
+fn lost(wanted: &str, found: &str) -> Vec<String> {
+    let found: BTreeMap<&str, Option<&str>> = settings(found).map(|setting| (setting.name, setting.value)).collect();
+    let wanted: BTreeMap<&str, Option<&str>> = settings(wanted).map(|setting| (setting.name, setting.value)).collect();
+    let is_lost = |(name, value): &(&str, Option<&str>)| found.get(name).copied().flatten() != *value;
+    let words = |value: Option<&str>| value.map_or("not set".to_owned(), str::to_owned);
+    let lost = wanted.into_iter().filter(is_lost);
+    lost.map(|(name, value)| format!("{name} is {}, not {}", words(found.get(name).copied().flatten()), words(value)))
+        .collect()
+}
+
+/// What a file says of a name: the text between `NAME=` and the end of the line.
+pub(super) fn value_of<'a>(text: &'a str, name: &str) -> Option<&'a str> {
+    text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='))
+}
