@@ -9,6 +9,7 @@ mod disks;
 mod input;
 mod options;
 mod piece;
+mod questions;
 mod settings;
 mod source;
 mod table;

@@ -27,10 +27,10 @@ pub(crate) struct FlashOptions {
 #[command(next_help_heading = "Settings of the machine")]
 pub(crate) struct SettingsOptions {
     /// An llmbasedos.toml of yours, checked before anything is written.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["hostname", "address", "router", "dns"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["hostname", "address", "router", "dns", "wifi"])]
     pub(crate) config: Option<PathBuf>,
     /// Leave its settings as the image has them.
-    #[arg(long, conflicts_with_all = ["config", "hostname", "address", "router", "dns"])]
+    #[arg(long, conflicts_with_all = ["config", "hostname", "address", "router", "dns", "wifi"])]
     pub(crate) no_config: bool,
     /// Its name in the network: it answers at http://NAME.local [llmbasedos].
     #[arg(long, value_name = "NAME")]
@@ -44,4 +44,13 @@ pub(crate) struct SettingsOptions {
     /// A name server; more than one with more than one --dns.
     #[arg(long, value_name = "ADDRESS", requires = "address")]
     pub(crate) dns: Vec<String>,
+    /// The Wi-Fi network that it joins; without a passphrase it is an open one.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) wifi: Option<String>,
+    /// A file with the passphrase of that network. On a command line everybody on this machine could read it.
+    #[arg(long, value_name = "FILE", requires = "wifi")]
+    pub(crate) wifi_passphrase_file: Option<PathBuf>,
+    /// The country that it is in, such as DE: it decides on which channels the machine may send.
+    #[arg(long, value_name = "COUNTRY", requires = "wifi")]
+    pub(crate) wifi_country: Option<String>,
 }

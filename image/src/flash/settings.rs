@@ -6,13 +6,11 @@
 use std::fs;
 use std::path::Path;
 
-use spec::SystemConfig;
+use spec::{SecretText, SystemConfig};
 use toml::{Table, Value};
 
-use super::ask::Person;
 use super::options::SettingsOptions;
 use crate::failure::Failure;
-use crate::terminal::say;
 
 /// The file, as it is called on the machine.
 pub(super) const FILE: &str = "llmbasedos.toml";
@@ -22,11 +20,21 @@ pub(super) const FILE: &str = "llmbasedos.toml";
 pub(super) struct Settings {
     /// A whole file of the person's.
     whole: Option<String>,
-    hostname: Option<String>,
+    pub(super) hostname: Option<String>,
     /// `dhcp` or an address with its prefix.
-    address: Option<String>,
-    router: Option<String>,
-    dns: Vec<String>,
+    pub(super) address: Option<String>,
+    pub(super) router: Option<String>,
+    pub(super) dns: Vec<String>,
+    pub(super) wifi: Option<Wifi>,
+}
+
+/// The Wi-Fi network that it joins.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Wifi {
+    pub(super) name: String,
+    /// An open network has none.
+    pub(super) passphrase: Option<SecretText>,
+    pub(super) country: Option<String>,
 }
 
 impl Settings {
@@ -45,6 +53,7 @@ impl Settings {
             address: options.address.clone(),
             router: options.router.clone(),
             dns: options.dns.clone(),
+            wifi: Wifi::of(options)?,
         };
         let name = options.config.as_ref().map_or("the settings".to_owned(), |path| path.display().to_string());
         let source = settings.text("");
@@ -57,44 +66,6 @@ impl Settings {
                     why,
                     "mend that and run this again; nothing was written",
                 ))
-            }
-        }
-    }
-
-    /// Asks a person for them; `None` where the image's are good enough.
-    ///
-    /// # Errors
-    /// Ctrl-C.
-    pub(super) fn ask(person: &Person<'_>) -> Result<Option<Self>, Failure> {
-        let wanted = person.ask("Set it up now? [Y/n]")?;
-        if !wanted.is_some_and(|answer| ["", "y", "yes"].contains(&answer.to_lowercase().as_str())) {
-            return Ok(None);
-        }
-        let mut settings = Self::default();
-        settings.question(person, "hostname [llmbasedos]:", |settings, answer| settings.hostname = answer)?;
-        settings.question(person, "address [dhcp]:", |settings, answer| settings.address = answer)?;
-        if settings.address.as_deref().is_some_and(|address| address != "dhcp") {
-            settings.question(person, "router [none]:", |settings, answer| settings.router = answer)?;
-            settings.question(person, "name server [none]:", |settings, answer| {
-                settings.dns = answer.into_iter().collect();
-            })?;
-        }
-        Ok(Some(settings))
-    }
-
-    /// Asks until the answer is sound; nothing means what stands in brackets.
-    fn question(
-        &mut self,
-        person: &Person<'_>,
-        question: &str,
-        set: impl Fn(&mut Self, Option<String>),
-    ) -> Result<(), Failure> {
-        loop {
-            let answer = person.ask(&format!("  {question}"))?.filter(|answer| !answer.is_empty());
-            set(self, answer);
-            match SystemConfig::parse("", &self.text("")) {
-                Ok(_) => return Ok(()),
-                Err(problems) => say(format_args!("    {}", problems.by_key().trim())),
             }
         }
     }
@@ -121,27 +92,53 @@ impl Settings {
         }
     }
 
+    /// What is wrong with them, in words; `None` where nothing is.
+    pub(super) fn problems(&self) -> Option<String> {
+        SystemConfig::parse("", &self.text("")).err().map(|problems| problems.by_key().trim().to_owned())
+    }
+
     fn text(&self, images: &str) -> String {
         if let Some(whole) = &self.whole {
             return format!("{whole}\n{}", missing(whole, images));
         }
-        let mut text = images.to_owned();
-        let quoted = |value: &String| Value::from(value.as_str()).to_string();
-        // Each goes right behind the head of its table, so the last of a table comes first.
         let list = Some(&self.dns).filter(|dns| !dns.is_empty()).map(|dns| Value::from(dns.clone()).to_string());
-        let network = [
-            ("dns", list),
-            ("gateway", self.router.as_ref().map(quoted)),
-            ("address", self.address.as_ref().map(quoted)),
+        // Each goes right behind the head of its table, so the last of a table comes first.
+        let entries = [
+            (Some("network"), "dns", list),
+            (Some("network"), "gateway", self.router.as_deref().map(quoted)),
+            (Some("network"), "address", self.address.as_deref().map(quoted)),
+            (None, "hostname", self.hostname.as_deref().map(quoted)),
         ];
-        for (key, value) in network {
-            text = value.map_or(text.clone(), |value| inserted(&text, Some("network"), key, &value));
-        }
-        match &self.hostname {
-            Some(hostname) => inserted(&text, None, "hostname", &quoted(hostname)),
-            None => text,
-        }
+        let stated = entries.into_iter().filter_map(|(table, key, value)| Some((table, key, value?)));
+        let text = stated.fold(images.to_owned(), |text, (table, key, value)| inserted(&text, table, key, &value));
+        text + &self.wifi.as_ref().map(Wifi::text).unwrap_or_default()
     }
+}
+
+impl Wifi {
+    fn of(options: &SettingsOptions) -> Result<Option<Self>, Failure> {
+        let Some(name) = options.wifi.clone() else { return Ok(None) };
+        let first_line = |path: &Path| {
+            let content = fs::read_to_string(path).map_err(|error| Failure::io("read", path, &error))?;
+            Ok(SecretText::new(content.trim_end_matches(['\n', '\r']).to_owned()))
+        };
+        let passphrase = options.wifi_passphrase_file.as_deref().map(first_line).transpose()?;
+        Ok(Some(Self { name, passphrase, country: options.wifi_country.clone() }))
+    }
+
+    /// The table: one of several that a file may have, so it stands at the end.
+    fn text(&self) -> String {
+        let passphrase = self.passphrase.as_ref().map(SecretText::as_str);
+        let entries =
+            [("ssid", Some(self.name.as_str())), ("passphrase", passphrase), ("country", self.country.as_deref())];
+        let lines = entries.into_iter().filter_map(|(key, value)| Some(format!("{key} = {}\n", quoted(value?))));
+        format!("\n[[network.wifi]]\n{}", lines.collect::<String>())
+    }
+}
+
+/// A string as TOML has it.
+fn quoted(text: &str) -> String {
+    Value::from(text).to_string()
 }
 
 /// The file with a key more, in a table of it or before all tables. A key that it has already is refused when it is parsed.
@@ -177,6 +174,8 @@ fn missing(owners: &str, images: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use spec::OwnersSecrets;
+
     use super::*;
 
     /// What the image comes with.
@@ -193,7 +192,7 @@ mod tests {
             address: Some("10.0.0.5/24".to_owned()),
             router: Some("10.0.0.1".to_owned()),
             dns: vec!["10.0.0.1".to_owned(), "1.1.1.1".to_owned()],
-            whole: None,
+            ..Settings::default()
         };
         let text = settings.onto(IMAGES).expect("sound");
         assert!(text.starts_with("hostname = \"attic\"\n# The settings of this machine."), "{text}");
@@ -202,6 +201,24 @@ mod tests {
         assert_eq!(text.lines().count(), IMAGES.lines().count() + 4, "all that was there is there");
         assert_eq!(settings.host_name(), "attic");
         assert_eq!(parsed(&text), parsed(&settings.text("")), "and nothing else is said");
+    }
+
+    #[test]
+    fn a_wifi_network_stands_at_the_end_and_its_passphrase_is_found_there() {
+        let passphrase = "quotes \" and ' and \\ in it";
+        let wifi = Wifi {
+            name: "At \"home\"\n[gateway]".to_owned(),
+            passphrase: Some(SecretText::new(passphrase.to_owned())),
+            country: Some("DE".to_owned()),
+        };
+        let settings = Settings { wifi: Some(wifi), ..Settings::default() };
+        assert!(!format!("{settings:?}").contains("quotes"), "a passphrase is never shown");
+        let text = settings.onto(IMAGES).expect("sound");
+        let network = parsed(&text).network.expect("stated").wifi.pop().expect("one");
+        assert_eq!(network.ssid.bytes(), b"At \"home\"\n[gateway]");
+        assert!(network.is_secured && network.country.is_some_and(|country| country.as_str() == "DE"));
+        let secrets = OwnersSecrets::find(&text);
+        assert!(secrets.values.values().any(|value| value.as_str() == passphrase), "as it is moved to the store");
     }
 
     #[test]

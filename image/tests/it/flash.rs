@@ -15,7 +15,7 @@ use crate::workbench::{Workbench, finish, repository, run, until};
 
 const MIB: usize = 1 << 20;
 /// The size of the image of these tests, in bytes.
-const IMAGE: usize = 24 * MIB;
+const IMAGE: usize = 14 * MIB;
 /// Where its FAT file system begins, in bytes.
 const CONFIG: usize = MIB;
 
@@ -30,7 +30,7 @@ fn bench() -> Workbench {
     let mut random = fastrand::Rng::with_seed(6);
     let mut image = vec![0; IMAGE];
     // The system: nothing of it repeats. Before and behind it, nothing: holes.
-    random.fill(&mut image[6 * MIB..20 * MIB]);
+    random.fill(&mut image[6 * MIB..11 * MIB]);
     let fat = fs::read(fat).expect("made");
     image[CONFIG..CONFIG + fat.len()].copy_from_slice(&fat);
     image[450] = 0x0c;
@@ -96,7 +96,7 @@ fn a_card_is_written_and_set_up_without_a_question_where_all_is_stated() {
     ended.expect_code(0).expect_words(&[
         "flash · llmbasedos-test.img\n",
         "  check          there is no .sha256 beside it",
-        "  write          card                             25 MB · ",
+        "  write          card                             14 MB · ",
         "  verify         card                             identical\n",
         "  settings       llmbasedos.toml\n",
         "card is written and verified. Put it in, power on, open http://attic.local in a minute.\n",
@@ -181,7 +181,7 @@ fn what_cannot_be_written_to_is_refused() {
     let refused = |device: &str, words: &[&str]| {
         run(flash(&bench, &["llmbasedos-test.img", device, "--yes"])).expect_code(1).expect_words(words);
     };
-    refused("card", &["error: card is too small\n  why   it has 25165312 bytes, and the image 25165824\n"]);
+    refused("card", &["error: card is too small\n  why   it has 14679552 bytes, and the image 14680064\n"]);
     refused("nowhere", &["nothing can be written to nowhere\n  why   it is not there\n", "it lists what there is"]);
     refused("/dev/null", &["why   it is neither a disk nor a file\n"]);
     refused("llmbasedos-test.img", &["an image cannot be written onto itself"]);
@@ -315,7 +315,7 @@ fn a_person_is_asked_once_and_then_for_the_settings() {
     let bench = bench();
     let card = card(&bench, IMAGE);
     let mut screen = Screen::start(&bench, "llmbasedos-test.img card");
-    screen.expect("Everything on card (a file, 25 MB) will be erased. Type its name to go on, card:");
+    screen.expect("Everything on card (a file, 14 MB) will be erased. Type its name to go on, card:");
     screen.press("card\n");
     let between = screen.expect("identical");
     assert!(!between.contains("Type its name"), "once: {between}");
@@ -326,6 +326,8 @@ fn a_person_is_asked_once_and_then_for_the_settings() {
     screen.expect("hostname: must be 1 to 63");
     screen.expect("hostname [llmbasedos]:");
     screen.press("attic\n");
+    screen.expect("name of the Wi-Fi [none: a cable]:");
+    screen.press("\n");
     screen.expect("address [dhcp]:");
     screen.press("10.0.0.5/24\n");
     screen.expect("router [none]:");
@@ -343,6 +345,50 @@ fn a_person_is_asked_once_and_then_for_the_settings() {
         "{}",
         settings(&card)
     );
+}
+
+#[test]
+fn a_passphrase_is_asked_for_and_shown_nowhere() {
+    let bench = bench();
+    let card = card(&bench, IMAGE);
+    let mut screen = Screen::start(&bench, "llmbasedos-test.img card");
+    for (question, answer) in [
+        ("Type its name to go on, card:", "card"),
+        ("Set it up now? [Y/n]", "y"),
+        ("hostname [llmbasedos]:", ""),
+        ("name of the Wi-Fi [none: a cable]:", "At home"),
+        ("its passphrase, not shown [none: an open network]:", "short"),
+    ] {
+        screen.expect(question);
+        screen.press(&format!("{answer}\n"));
+    }
+    let after = screen.expect("must be 8 to 63 ASCII characters");
+    assert!(!after.contains("short"), "{after}");
+    screen.expect("its passphrase, not shown");
+    screen.press("correct horse\n");
+    let after = screen.expect("your country, such as DE [not said]:");
+    assert!(!after.contains("horse"), "{after}");
+    screen.press("de\n");
+    screen.expect("open http://llmbasedos.local in a minute.");
+    assert_eq!(screen.code(), Some(0));
+    let written = "\n[[network.wifi]]\nssid = \"At home\"\npassphrase = \"correct horse\"\ncountry = \"DE\"\n";
+    assert!(settings(&card).ends_with(written), "{}", settings(&card));
+}
+
+#[test]
+fn a_passphrase_comes_from_a_file_and_lies_on_the_card_alone() {
+    let bench = bench();
+    let card = card(&bench, IMAGE);
+    fs::write(bench.path("passphrase"), "correct horse\n").expect("written");
+    let wifi = ["--wifi", "At home", "--wifi-passphrase-file", "passphrase", "--wifi-country", "DE"];
+    let stated = [&["llmbasedos-test.img", "card", "--yes"][..], &wifi].concat();
+    let mut command = flash(&bench, &stated);
+    command.env("TMPDIR", bench.path("bin"));
+    let ended = run(command);
+    ended.expect_code(0);
+    assert!(!ended.stderr.contains("horse") && !ended.stdout.contains("horse"), "{}", ended.stderr);
+    assert!(settings(&card).contains("passphrase = \"correct horse\"\n"));
+    assert_eq!(fs::read_dir(bench.path("bin")).expect("there").count(), 0, "nothing of it is left there");
 }
 
 #[test]
