@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Advice, OFlags, fadvise, major, minor};
 
 use super::disks::{Disk, Facts};
-use super::write::Medium;
+use super::write::{Medium, too_small};
 use crate::failure::{Failure, plain};
 
 /// What is written to.
@@ -92,6 +92,21 @@ impl Target {
             }),
             Self::File { .. } => Ok(()),
         }
+    }
+
+    /// Refuses what an image of that many bytes does not fit on, or what is that image.
+    ///
+    /// # Errors
+    /// Why it is refused.
+    pub(super) fn takes(&self, image: &Path, size: u64) -> Result<(), Failure> {
+        if self.size() < size {
+            return Err(too_small(&self.path().display().to_string(), self.size(), size));
+        }
+        let identity = |path: &Path| fs::metadata(path).map(|data| (data.dev(), data.ino())).ok();
+        if identity(&self.path()) == identity(image) {
+            return Err(Failure::new("an image cannot be written onto itself", "", "state another file or a disk"));
+        }
+        Ok(())
     }
 
     /// Opens it for writing; a disk for us alone, so that nobody mounts it meanwhile.

@@ -438,7 +438,7 @@ impl Loop {
         if name.is_empty() {
             eprintln!("there are no loop devices here: a real block device is not seen");
         }
-        (!name.is_empty()).then_some(Self(name))
+        (!name.is_empty()).then(|| Self(name))
     }
 }
 
