@@ -108,7 +108,11 @@ pub(crate) struct BuildOptions {
     /// Put a model onto the data partition that Ollama has from the first start on.
     #[arg(long, value_name = "FILE.gguf", requires = "ollama")]
     pub(crate) starter_model: Option<PathBuf>,
-    /// The folder that it is built in [the checkout's ./build/<ARCHITECTURE>, with a model …-model, with Ollama …-ollama].
+    /// For tests of Wi-Fi: a kernel with two simulated radios, and wpa_supplicant.
+    #[arg(long, conflicts_with_all = ["with_model", "ollama"])]
+    pub(crate) with_radios: bool,
+    /// The folder that it is built in [the checkout's ./build/<ARCHITECTURE>, with a model …-model, with Ollama …-ollama,
+    /// with radios …-radios].
     #[arg(long, value_name = "DIR")]
     pub(crate) output: Option<PathBuf>,
 }

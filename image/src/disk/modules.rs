@@ -44,6 +44,11 @@ pub(crate) const SECOND: &[&str] = &[
     "bcm2835-rng",
 ];
 
+/// What goes beside that into a root with wpa_supplicant: the radios of the Raspberry Pi and of common PCs, and those that
+/// tests simulate, which no kernel for machines has. Sums and ciphers of Wi-Fi are asked for when a network is joined, and
+/// no module is loaded any more then.
+pub(crate) const RADIOS: &[&str] = &["ccm", "cmac", "gcm", "brcmfmac", "brcmfmac-wcc", "iwlmvm", "mac80211_hwsim"];
+
 /// The modules of a kernel, by name. One that has no file is part of the kernel itself.
 #[derive(Debug)]
 pub(crate) struct Modules {

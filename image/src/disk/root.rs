@@ -34,6 +34,8 @@ const FILES: [(&str, &str); 5] = [
     (DEFAULT_CONFIG, include_str!("defaults.toml")),
 ];
 
+/// The program that joins Wi-Fi networks: a root that has it has the service as well.
+const SUPPLICANT: &str = "usr/sbin/wpa_supplicant";
 /// What is taken for granted of every root, beside our programs.
 const REQUIRED: [&str; 2] = ["usr/sbin/e2fsck", "etc/ssl/certs/ca-certificates.crt"];
 /// What of a tree does not get into the image: all modules of the kernel, of which some are taken, and Buildroot's word to
@@ -88,8 +90,10 @@ impl Root<'_> {
             make_folder(at(path).parent().unwrap_or(tree))?;
             super::write(&at(path), content)?;
         }
-        self.modules.copy(modules::SECOND, self.loaded, &at(MODULES), tools)?;
-        self.manifests(&at(MANIFESTS))?;
+        let has_wifi = at(SUPPLICANT).is_file();
+        let radios = if has_wifi { modules::RADIOS } else { &[] };
+        self.modules.copy(&[modules::SECOND, radios].concat(), self.loaded, &at(MODULES), tools)?;
+        self.manifests(&at(MANIFESTS), has_wifi)?;
         let programs = Path::new(INIT).parent().unwrap_or(Path::new("/"));
         let programs = PROGRAMS.iter().map(|program| text(&programs.join(program)));
         match programs.chain(REQUIRED.map(str::to_owned)).find(|path| !at(path).is_file()) {
@@ -102,13 +106,16 @@ impl Root<'_> {
         }
     }
 
-    fn manifests(&self, folder: &Path) -> Result<(), Failure> {
+    fn manifests(&self, folder: &Path, has_wifi: bool) -> Result<(), Failure> {
         let arcs = self.repository.path("arcs");
         let entries = fs::read_dir(&arcs).map_err(|error| Failure::io("read", &arcs, &error))?;
         for entry in entries.flatten().filter(|entry| entry.path().join("arc.toml").is_file()) {
             let target = folder.join(entry.file_name());
             make_folder(&target)?;
             copy(&entry.path().join("arc.toml"), &target.join("arc.toml"), 0o644)?;
+        }
+        if has_wifi {
+            copy(&self.repository.path("init/netd/wifi.toml"), &folder.join("wifi.toml"), 0o644)?;
         }
         copy(&self.repository.path("init/netd/netd.toml"), &folder.join("netd.toml"), 0o644)
     }

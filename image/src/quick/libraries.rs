@@ -42,8 +42,10 @@ impl<'a> Gathering<'a> {
     ) -> Result<BTreeMap<String, PathBuf>, Failure> {
         for package in archive.needs(package)? {
             let folder = archive.unpacked(&package)?;
-            self.offer(&folder.join("usr/bin"))?;
             // The oldest lie where there was no /usr yet.
+            for programs in ["usr/bin", "usr/sbin", "sbin"] {
+                self.offer(&folder.join(programs))?;
+            }
             for libraries in ["lib", "usr/lib"] {
                 self.offer(&folder.join(libraries).join(format!("{}-linux-gnu", self.architecture)))?;
             }

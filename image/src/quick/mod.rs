@@ -16,6 +16,7 @@ mod libraries;
 mod local_model;
 mod ollama;
 mod packages;
+mod wifi;
 
 use std::fs::{self, File};
 use std::path::Path;
@@ -38,6 +39,7 @@ use crate::terminal::{Terminal, say};
 use board::Board;
 use local_model::LocalModel;
 use packages::Packages;
+use wifi::Wifi;
 
 /// Builds the image and, where that is wanted, boots it.
 pub(crate) fn run(
@@ -64,6 +66,7 @@ pub(crate) fn run(
     let model = match &options.ollama {
         Some(given) => format!(" --ollama {}", given.display()),
         None if options.with_model => " --with-model".to_owned(),
+        None if options.with_radios => " --with-radios".to_owned(),
         None => String::new(),
     };
     say(format_args!("next     scripts/run --qemu{other}{model}"));
@@ -75,6 +78,7 @@ fn kind(options: &BuildOptions) -> &'static str {
     match (options.with_model, &options.ollama) {
         (true, _) => "-model",
         (false, Some(_)) => "-ollama",
+        (false, None) if options.with_radios => "-radios",
         (false, None) => "",
     }
 }
@@ -107,7 +111,8 @@ fn build(
     let lock = cache.lock(signals, || stage.doing("waiting for another that fetches"))?;
     let epoch = epoch(repository, signals)?;
     let day = (epoch / 86_400).to_string();
-    let packages = Packages::unpack(&cache, architecture, &day, signals)?;
+    let packages = Packages::unpack(&cache, architecture, options.with_radios, &day, signals)?;
+    let wifi = options.with_radios.then(|| Wifi::provide(architecture, &cache, &day, signals)).transpose()?;
     let compiler = compiler::find(architecture, &cache, &day, repository, signals)?;
     drop(lock);
     stage.finish(&format!("ready · Linux {}", packages.release));
@@ -123,6 +128,7 @@ fn build(
     };
     let tree = work.join("tree");
     packages.fill(&tree)?;
+    wifi.map_or(Ok(()), |wifi| wifi.fill(&tree))?;
     release::install(&programs, &tree)?;
     if let Some(given) = &options.ollama {
         let stage = terminal.stage("ollama", &short(given), "taking");

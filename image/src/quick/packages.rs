@@ -55,16 +55,17 @@ pub(super) struct Packages {
 }
 
 impl Packages {
-    /// Fetches what is not there yet.
+    /// Fetches what is not there yet. `has_radios`: the kernel is one with the drivers of all that Debian runs on.
     pub(super) fn unpack(
         cache: &Cache,
         architecture: Architecture,
+        has_radios: bool,
         day: &str,
         signals: &Signals,
     ) -> Result<Self, Failure> {
         let here = Archive::open(cache, Architecture::HOST, Release::This, day, signals)?;
         let there = Archive::open(cache, architecture, Release::This, day, signals)?;
-        let (kernel, release) = there.kernel()?;
+        let (kernel, release) = there.kernel(has_radios)?;
         let e2fsck = there.unpacked("e2fsck-static")?;
         let certificates = here.unpacked("ca-certificates")?;
         let modules = there.unpacked(&format!("grub-efi-{}-bin", architecture.debian()))?;
@@ -216,13 +217,14 @@ impl<'a> Archive<'a> {
     }
 
     /// The unpacked files of the kernel package, and the kernel's release.
-    fn kernel(&self) -> Result<(PathBuf, String), Failure> {
-        self.retried(|| self.find_kernel())
+    fn kernel(&self, has_radios: bool) -> Result<(PathBuf, String), Failure> {
+        self.retried(|| self.find_kernel(has_radios))
     }
 
-    fn find_kernel(&self) -> Result<(PathBuf, String), Failure> {
+    fn find_kernel(&self, has_radios: bool) -> Result<(PathBuf, String), Failure> {
         // A package without files, which names the one that has them.
         let newest = match self.architecture {
+            Architecture::X86_64 if has_radios => "linux-image-amd64",
             Architecture::X86_64 => "linux-image-cloud-amd64",
             // With the drivers of a Raspberry Pi.
             Architecture::Aarch64 => "linux-image-arm64",

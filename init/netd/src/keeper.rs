@@ -10,10 +10,11 @@ use mozim::{DhcpV4Client, DhcpV4Config, DhcpV4State};
 use spec::AddressSource;
 use tokio::task::JoinHandle;
 
+use crate::access_point;
 use crate::address::Addressing;
 use crate::kernel::{self, Changes, Kernel};
 use crate::link::{self, Link};
-use crate::network::{Board, LinkState};
+use crate::network::{Board, LinkState, Purpose};
 use crate::settings::Settings;
 
 /// How often it is looked for what the kernel did not tell of: its news can be lost when there is much of it.
@@ -26,10 +27,17 @@ const SERVER_PATIENCE: Duration = Duration::from_secs(30);
 /// Who keeps the links.
 pub(crate) struct Keepers {
     around: Surroundings,
-    /// Who keeps a link with a cable, and its carrier count when that began; by the kernel's number of the link.
-    running: BTreeMap<u32, (u32, JoinHandle<()>)>,
+    /// Who keeps a link with a carrier; by the kernel's number of the link.
+    running: BTreeMap<u32, Keeper>,
     /// The last trouble that was said.
     said: String,
+}
+
+/// Who keeps a link.
+struct Keeper {
+    /// The carrier count of the link when that began, and what it is kept for.
+    since: (u32, Purpose),
+    task: JoinHandle<()>,
 }
 
 /// What a keeper needs beside its link.
@@ -49,41 +57,49 @@ impl Keepers {
 
     /// Keeps links for ever.
     pub(crate) async fn run(mut self, mut changes: Changes) {
+        let mut news = self.around.board.subscribe();
         loop {
             match self.around.kernel.links().await {
                 Ok(links) => self.turn(links).await,
                 Err(error) => self.say(&error),
             }
-            // Either way it is looked again.
-            let _ = tokio::time::timeout(LOOK_EVERY, changes.next()).await;
+            // Whatever it is, it is looked again. What a radio is for stands on the board.
+            tokio::select! {
+                () = changes.next() => {}
+                Ok(()) = news.changed() => drop(news.borrow_and_update()),
+                () = tokio::time::sleep(LOOK_EVERY) => {}
+            }
         }
     }
 
     async fn turn(&mut self, links: Vec<Link>) {
-        let links = link::chosen(links, &self.around.settings.network, kernel::is_radio);
+        let board = Arc::clone(&self.around.board);
+        let purpose_of_radio = |link: &Link| board.purpose_of_radio(&link.name);
+        let links = link::chosen(links, &self.around.settings.network, kernel::is_radio, purpose_of_radio);
         self.forget_all_but(&links);
-        for link in links {
+        for (link, purpose) in links {
             if !link.is_up
                 && let Err(error) = self.around.kernel.bring_up(&link).await
             {
                 self.say(&error);
             }
-            let kept = self.running.get(&link.index).map(|(changes, _)| *changes);
+            let kept = self.running.get(&link.index).map(|keeper| keeper.since);
+            let since = (link.carrier_changes, purpose);
             if !link.has_carrier {
                 self.stop(link.index);
                 // Whether one that has just been told to work has a cable is not known yet.
                 self.around.tell(&link, if link.is_up { LinkState::Unplugged } else { LinkState::Waiting });
-            } else if kept != Some(link.carrier_changes) {
+            } else if kept != Some(since) {
                 self.stop(link.index);
                 self.around.tell(&link, LinkState::Waiting);
-                let (index, changes) = (link.index, link.carrier_changes);
-                self.running.insert(index, (changes, tokio::spawn(keep(link, self.around.clone()))));
+                let (index, around) = (link.index, self.around.clone());
+                self.running.insert(index, Keeper { since, task: tokio::spawn(keep(link, purpose, around)) });
             }
         }
     }
 
-    fn forget_all_but(&mut self, links: &[Link]) {
-        let is_there = |index: &u32| links.iter().any(|link| link.index == *index);
+    fn forget_all_but(&mut self, links: &[(Link, Purpose)]) {
+        let is_there = |index: &u32| links.iter().any(|(link, _)| link.index == *index);
         for index in self.around.board.indices().into_iter().filter(|index| !is_there(index)) {
             self.stop(index);
             self.around.board.change(|network| network.remove(index));
@@ -100,8 +116,8 @@ impl Keepers {
     }
 
     fn stop(&mut self, index: u32) {
-        if let Some((_, task)) = self.running.remove(&index) {
-            task.abort();
+        if let Some(keeper) = self.running.remove(&index) {
+            keeper.task.abort();
         }
     }
 }
@@ -123,10 +139,10 @@ impl Surroundings {
 }
 
 /// Keeps the address of a link. What fails again and again in the same way is said once.
-async fn keep(link: Link, around: Surroundings) {
+async fn keep(link: Link, purpose: Purpose, around: Surroundings) {
     let mut said = String::new();
     loop {
-        let Err(error) = address(&link, &around).await;
+        let Err(error) = address(&link, purpose, &around).await;
         let text = format!("{}: {error:#}", link.name);
         if text != said {
             tracing::warn!("{text}; it is tried again and again");
@@ -136,7 +152,11 @@ async fn keep(link: Link, around: Surroundings) {
     }
 }
 
-async fn address(link: &Link, around: &Surroundings) -> anyhow::Result<Infallible> {
+async fn address(link: &Link, purpose: Purpose, around: &Surroundings) -> anyhow::Result<Infallible> {
+    if let Purpose::Host(own) = purpose {
+        around.apply(link, Addressing::of_owner(own, None, &[])).await?;
+        return access_point::serve(&link.name, own).await;
+    }
     match &around.settings.network.address {
         AddressSource::Dhcp => lease(link, around).await,
         AddressSource::Static { address, gateway } => {

@@ -20,6 +20,8 @@ use crate::link::Link;
 /// The metric of a link's default route is this and the link's number: each link has one of its own, and the route of
 /// the first that works counts.
 const METRIC: u32 = 100;
+/// What is added to the metric of a radio: a cable counts before it.
+const RADIO: u32 = 1000;
 /// How many messages of the kernel are taken for one piece of news.
 const AT_ONCE: usize = 64;
 
@@ -102,9 +104,10 @@ impl Kernel {
     }
 
     async fn set_router(&self, link: &Link, given: &Addressing) -> anyhow::Result<()> {
+        let radio = if is_radio(link) { RADIO } else { 0 };
         let default = || {
             let route = RouteMessageBuilder::<Ipv4Addr>::new().output_interface(link.index);
-            route.priority(METRIC.saturating_add(link.index))
+            route.priority(METRIC.saturating_add(radio).saturating_add(link.index))
         };
         let Some(router) = given.router else {
             // There is none to be removed, most of the time.

@@ -3,6 +3,8 @@
 use rtnetlink::packet_route::link::{LinkAttribute, LinkFlags, LinkLayerType, LinkMessage};
 use spec::{AddressSource, NetworkSettings};
 
+use crate::network::Purpose;
+
 /// A link of Ethernet's kind.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Link {
@@ -52,19 +54,29 @@ impl Link {
     }
 }
 
-/// Those of `links`, in the order of their numbers, that the owner wants to be kept: the one that has a name; else for
-/// DHCP each with a device, and the first of these for a static address, which can be on one alone. `is_radio` tells
-/// links without a cable.
-pub(crate) fn chosen(links: Vec<Link>, settings: &NetworkSettings, is_radio: impl Fn(&Link) -> bool) -> Vec<Link> {
-    let most = match settings.address {
-        AddressSource::Dhcp => usize::MAX,
-        AddressSource::Static { .. } => 1,
-    };
+/// Those of `links`, in the order of their numbers, that the owner wants to be kept, each with its purpose: the one that
+/// has a name; else for DHCP each with a device, and the first of these with a cable for a static address, which can be on
+/// one alone. Of radios `purpose_of_radio` tells what they are for, and those with none are not kept; the own network of a
+/// machine is kept whatever the owner says of addresses.
+pub(crate) fn chosen(
+    links: Vec<Link>,
+    settings: &NetworkSettings,
+    is_radio: impl Fn(&Link) -> bool,
+    purpose_of_radio: impl Fn(&Link) -> Option<Purpose>,
+) -> Vec<(Link, Purpose)> {
+    let is_static = settings.address != AddressSource::Dhcp;
     let is_wanted = |link: &Link| match &settings.link {
         Some(name) => link.name == name.as_str(),
-        None => link.has_device && !is_radio(link),
+        None => link.has_device,
     };
-    links.into_iter().filter(is_wanted).take(most).collect()
+    let mut has_address = false;
+    let mut purpose = |link: &Link| match is_radio(link) {
+        true => purpose_of_radio(link)
+            .filter(|purpose| !is_static || settings.link.is_some() || *purpose != Purpose::Member),
+        false if is_static && std::mem::replace(&mut has_address, true) => None,
+        false => Some(Purpose::Member),
+    };
+    links.into_iter().filter(is_wanted).filter_map(|link| purpose(&link).map(|purpose| (link, purpose))).collect()
 }
 
 #[cfg(test)]
@@ -112,13 +124,36 @@ mod tests {
         let links =
             || vec![link("wlan0", 2, true), link("eth0", 3, true), link("veth0", 4, false), link("eth1", 5, true)];
         let names = |source: &str| {
-            let kept = chosen(links(), &settings(source), |link| link.name == "wlan0");
-            kept.into_iter().map(|link| link.name).collect::<Vec<_>>()
+            let kept = chosen(links(), &settings(source), |link| link.name == "wlan0", |_| None);
+            kept.into_iter().map(|(link, _)| link.name).collect::<Vec<_>>()
         };
         assert_eq!(names(""), ["eth0", "eth1"]);
         assert_eq!(names("address = \"10.0.0.2/24\""), ["eth0"]);
         assert_eq!(names("link = \"eth1\""), ["eth1"]);
         assert_eq!(names("link = \"veth0\"\naddress = \"10.0.0.2/24\""), ["veth0"]);
         assert!(names("link = \"eth7\"").is_empty());
+    }
+
+    #[test]
+    fn a_radio_is_kept_for_what_it_is_used_for() {
+        let parse = |source: &str| {
+            let config = spec::SystemConfig::parse("c", &format!("[network]\n{source}")).expect("sound");
+            config.network.expect("stated")
+        };
+        let own = spec::HostAddress::new([10, 41, 73, 1].into(), 24).expect("sound");
+        let names = |source: &str, purpose: Option<Purpose>| {
+            let links = vec![link("wlan0", 2, true), link("eth0", 3, true)];
+            let kept = chosen(links, &parse(source), |link| link.name == "wlan0", |_| purpose);
+            kept.into_iter().map(|(link, purpose)| (link.name, purpose)).collect::<Vec<_>>()
+        };
+        let (wifi, cable) = (|purpose| ("wlan0".to_owned(), purpose), ("eth0".to_owned(), Purpose::Member));
+        assert_eq!(names("", None), std::slice::from_ref(&cable));
+        assert_eq!(names("", Some(Purpose::Member)), [wifi(Purpose::Member), cable.clone()]);
+        let fixed = "address = \"10.0.0.2/24\"";
+        assert_eq!(names(fixed, Some(Purpose::Member)), std::slice::from_ref(&cable));
+        assert_eq!(names(fixed, Some(Purpose::Host(own))), [wifi(Purpose::Host(own)), cable]);
+        let named = format!("{fixed}\nlink = \"wlan0\"");
+        assert_eq!(names(&named, Some(Purpose::Member)), [wifi(Purpose::Member)]);
+        assert_eq!(names(&named, None), []);
     }
 }

@@ -5,9 +5,10 @@ use std::fmt;
 use std::net::IpAddr;
 use std::path::Path;
 
-use spec::NetworkSettings;
+use spec::{HostAddress, NetworkSettings, Ssid};
 use tokio::sync::watch;
 
+use crate::access_point::Invitation;
 use crate::address::Addressing;
 use crate::link::Link;
 use crate::{notify, resolver};
@@ -28,11 +29,41 @@ pub(crate) enum LinkState {
     Addressed(Addressing),
 }
 
+/// What the radio does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Air {
+    /// It looks for networks.
+    Searching { link: String, wanted: Vec<String> },
+    /// It is in a network; its strength when that was worth being told.
+    Joined { link: String, ssid: Ssid, signal_dbm: Option<i32> },
+    /// It opens a network of its own; what went wrong before that.
+    Serving { link: String, own: Option<HostAddress>, invitation: Invitation, trouble: Option<String> },
+}
+
+impl Air {
+    fn link(&self) -> &str {
+        match self {
+            Self::Searching { link, .. } | Self::Joined { link, .. } | Self::Serving { link, .. } => link,
+        }
+    }
+}
+
+/// What a link is kept for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// The machine is one among others there.
+    Member,
+    /// The machine serves others there, with this address.
+    Host(HostAddress),
+}
+
 /// All links that are kept.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Network {
     /// Name and state, by the kernel's number.
     links: BTreeMap<u32, (String, LinkState)>,
+    /// What the radio does, where there is one.
+    air: Option<Air>,
     /// The link that the owner wants.
     wanted: Option<String>,
     /// The name that this machine took because its own was taken, with `.local`.
@@ -69,6 +100,22 @@ impl Network {
         })
     }
 
+    /// Takes down what the radio does. Answers whether that is news.
+    pub(crate) fn set_air(&mut self, air: Option<Air>) -> bool {
+        let is_news = self.air != air;
+        self.air = air;
+        is_news
+    }
+
+    /// What the link of this name is kept for, if it is a radio; nothing while it is in no network.
+    pub(crate) fn purpose_of_radio(&self, name: &str) -> Option<Purpose> {
+        match self.air.as_ref().filter(|air| air.link() == name)? {
+            Air::Searching { .. } => None,
+            Air::Joined { .. } => Some(Purpose::Member),
+            Air::Serving { own, .. } => own.map(Purpose::Host),
+        }
+    }
+
     /// Whether others can be reached at all.
     pub(crate) fn has_address(&self) -> bool {
         self.addressed().next().is_some()
@@ -87,16 +134,19 @@ impl Network {
     }
 }
 
-/// One short line for a screen: the addresses, or why there is none. `eth0 192.168.1.23`
+/// One short line for a screen: the addresses, or why there is none. `eth0 192.168.1.23 · wlan0 192.168.1.24 in home, -52 dBm`
 impl fmt::Display for Network {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let is_host = |name: &str| matches!(self.purpose_of_radio(name), Some(Purpose::Host(_)));
+        let members = self.addressed().filter(|(name, _)| !is_host(name));
         let mut parts: Vec<String> =
-            self.addressed().map(|(name, given)| format!("{name} {}", given.own.address())).collect();
+            members.map(|(name, given)| format!("{name} {}{}", given.own.address(), self.joined(name))).collect();
         if parts.is_empty() {
-            parts.extend(self.links.values().map(|(name, state)| match state {
+            parts.extend(self.links.values().filter(|(name, _)| !is_host(name)).map(|(name, state)| match state {
                 LinkState::Unplugged => format!("{name} has no cable"),
-                _ => format!("{name} waits for an address"),
+                _ => format!("{name} waits for an address{}", self.joined(name)),
             }));
+            parts.extend(self.air.as_ref().and_then(untied));
         }
         if parts.is_empty() {
             parts.push(match &self.wanted {
@@ -106,6 +156,33 @@ impl fmt::Display for Network {
         }
         parts.extend(self.other_name.as_ref().map(|name| format!("its own name is taken, so {name}")));
         f.write_str(&parts.join(" · "))
+    }
+}
+
+impl Network {
+    /// ` in home, -52 dBm`, of the radio that is in a network.
+    fn joined(&self, name: &str) -> String {
+        match &self.air {
+            Some(Air::Joined { link, ssid, signal_dbm }) if link == name => {
+                let signal = signal_dbm.map_or_else(String::new, |signal| format!(", {signal} dBm"));
+                format!(" in {ssid}{signal}")
+            }
+            _ => String::new(),
+        }
+    }
+}
+
+/// What a radio does that is in no network.
+fn untied(air: &Air) -> Option<String> {
+    match air {
+        Air::Searching { wanted, .. } if wanted.is_empty() => None,
+        Air::Searching { link, wanted } => Some(format!("{link} looks for {}", wanted.join(", "))),
+        Air::Joined { .. } => None,
+        Air::Serving { own, invitation: Invitation { ssid, passphrase }, trouble, .. } => {
+            let trouble = trouble.as_ref().map_or_else(String::new, |trouble| format!("{trouble} · "));
+            let address = own.map_or_else(String::new, |own| format!(", then open http://{}", own.address()));
+            Some(format!("{trouble}set-up: join the Wi-Fi {ssid} with {}{address}", passphrase.as_str()))
+        }
     }
 }
 
@@ -134,6 +211,24 @@ impl Board {
             }
             is_news
         })
+    }
+
+    /// How strong the network was that the radio is in, when that was told last.
+    pub(crate) fn air_signal(&self) -> Option<i32> {
+        match self.0.borrow().air {
+            Some(Air::Joined { signal_dbm, .. }) => signal_dbm,
+            _ => None,
+        }
+    }
+
+    /// Whether another link than this has an address.
+    pub(crate) fn has_address_beside(&self, link: &str) -> bool {
+        self.0.borrow().addressed().any(|(name, _)| name != link)
+    }
+
+    /// What the radio of this name is kept for.
+    pub(crate) fn purpose_of_radio(&self, name: &str) -> Option<Purpose> {
+        self.0.borrow().purpose_of_radio(name)
     }
 
     /// The kernel's numbers of all links.
@@ -188,6 +283,38 @@ mod tests {
         assert_eq!(network.to_string(), "eth0 192.168.1.23 · eth1 10.0.0.2 · its own name is taken, so attic-2.local");
         network.remove(2);
         assert!(network.has_address());
+    }
+
+    #[test]
+    fn what_the_radio_does_is_told_as_well() {
+        let mut network = Network::default();
+        let searching = |wanted: &[&str]| {
+            let wanted = wanted.iter().map(ToString::to_string).collect();
+            Some(Air::Searching { link: "wlan0".to_owned(), wanted })
+        };
+        network.set_air(searching(&[]));
+        assert_eq!(network.to_string(), "there is no wired link");
+        network.set(&link("eth0", 2), LinkState::Unplugged);
+        assert!(network.set_air(searching(&["home", "work"])));
+        assert!(!network.set_air(searching(&["home", "work"])), "that is no news");
+        assert_eq!(network.to_string(), "eth0 has no cable · wlan0 looks for home, work");
+        let ssid: Ssid = "home".parse().expect("sound");
+        network.set_air(Some(Air::Joined { link: "wlan0".to_owned(), ssid: ssid.clone(), signal_dbm: Some(-52) }));
+        network.set(&link("wlan0", 3), LinkState::Waiting);
+        assert_eq!(network.to_string(), "eth0 has no cable · wlan0 waits for an address in home, -52 dBm");
+        assert_eq!(network.purpose_of_radio("wlan0"), Some(Purpose::Member));
+        network.set(&link("wlan0", 3), addressed("192.168.1.24/24", &[]));
+        assert_eq!(network.to_string(), "wlan0 192.168.1.24 in home, -52 dBm");
+
+        let own = HostAddress::new([10, 41, 73, 1].into(), 24).ok();
+        let passphrase = spec::SecretText::new("abcd-efgh-2345".to_owned());
+        let invitation = Invitation { ssid: "llmbasedos-7f3a".parse().expect("sound"), passphrase };
+        let trouble = Some("the passphrase of the network home is wrong".to_owned());
+        network.set_air(Some(Air::Serving { link: "wlan0".to_owned(), own, invitation, trouble }));
+        network.set(&link("wlan0", 3), addressed("10.41.73.1/24", &[]));
+        let expected = "eth0 has no cable · the passphrase of the network home is wrong · set-up: join the Wi-Fi \
+                        llmbasedos-7f3a with abcd-efgh-2345, then open http://10.41.73.1";
+        assert_eq!(network.to_string(), expected);
     }
 
     #[test]

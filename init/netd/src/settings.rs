@@ -1,9 +1,12 @@
 //! What the owner says of the network, as init hands it on.
 
 use std::fs;
+use std::path::Path;
 
 use spec::control::env;
-use spec::{NetworkSettings, SystemConfig};
+use spec::{NetworkSettings, SecretText, SystemConfig, WifiNetwork};
+
+use crate::wifi::Known;
 
 /// Where the gateway listens unless the owner says otherwise.
 const WEB_PORT: u16 = 80;
@@ -11,7 +14,7 @@ const WEB_PORT: u16 = 80;
 const WEB_LISTENER: &str = "gateway";
 
 /// All of it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(crate) struct Settings {
     /// The name of the machine, without `.local`.
     pub(crate) host_name: String,
@@ -19,6 +22,8 @@ pub(crate) struct Settings {
     pub(crate) web_port: u16,
     /// `[network]`
     pub(crate) network: NetworkSettings,
+    /// The Wi-Fi networks of that, with what opens them.
+    pub(crate) known: Vec<Known>,
 }
 
 impl Settings {
@@ -42,11 +47,29 @@ impl Settings {
     }
 
     fn of(config: SystemConfig) -> Self {
+        let known = config.wifi().iter().filter_map(known).collect();
         let listener = config.listen.iter().find(|(name, _)| name.as_str() == WEB_LISTENER);
         Self {
             host_name: config.host_name().to_owned(),
             web_port: listener.map_or(WEB_PORT, |(_, address)| address.port()),
             network: config.network.unwrap_or_default(),
+            known,
+        }
+    }
+}
+
+/// A network with its passphrase, which init hands over as a file; one whose passphrase is not there cannot be joined.
+fn known(network: &WifiNetwork) -> Option<Known> {
+    let Some(secret) = network.secret() else { return Some(Known { network: network.clone(), passphrase: None }) };
+    let file = Path::new(&std::env::var_os(env::SECRETS)?).join(secret.as_str());
+    match fs::read_to_string(&file) {
+        Ok(text) => Some(Known { network: network.clone(), passphrase: Some(SecretText::new(text)) }),
+        Err(_) => {
+            tracing::warn!(
+                "the passphrase of the network {} is not known: write it into llmbasedos.toml",
+                network.ssid
+            );
+            None
         }
     }
 }
