@@ -1,10 +1,13 @@
 //! Who is at the other end of a connection: told by the socket that it came in on, never by what it says.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{PoisonError, RwLock};
 
 use spec::caller::{Who, code};
-use spec::{Name, Token};
+use spec::{GatewayStart, Name, Token};
 use tokio::net::UnixStream;
+use tokio::sync::{Notify, Semaphore};
 
 use crate::message::Fault;
 
@@ -47,24 +50,94 @@ pub(crate) fn of_loopback(peer: SocketAddr, own: SocketAddr) -> Identity {
     }
 }
 
-/// What tells the owner from everybody else on the network: a token of the system configuration.
-pub(crate) struct Tokens(Vec<blake3::Hash>);
+/// What tells the owner from everybody else on the network: the tokens of the system configuration, and the one that a
+/// claim gave. Digests are compared, in a time that does not depend on where they differ.
+pub(crate) struct Tokens {
+    stated: Vec<Known>,
+    claimed: RwLock<Option<Known>>,
+    /// Held by whoever enters a code: one at a time.
+    turn: Semaphore,
+    /// Told when the token of the claim is shown for the first time.
+    shown: Notify,
+}
+
+/// A token, by the digests of what shows that somebody has it.
+struct Known {
+    token: blake3::Hash,
+    /// Of what a browser keeps in its place: a token cannot be told from it.
+    session: blake3::Hash,
+    is_shown: AtomicBool,
+}
+
+impl Known {
+    fn new(token: &Token) -> Self {
+        let session = blake3::hash(session_of(token.as_str()).as_bytes());
+        Self { token: blake3::hash(token.as_str().as_bytes()), session, is_shown: AtomicBool::new(false) }
+    }
+}
+
+/// What a browser keeps of a token: it opens the pages of this machine and nothing else.
+pub(crate) fn session_of(token: &str) -> String {
+    blake3::Hash::from_bytes(blake3::derive_key("llmbasedos 2026-11 pages of the gateway", token.as_bytes()))
+        .to_string()
+}
 
 impl Tokens {
-    pub(crate) fn new(tokens: &[Token]) -> Self {
-        Self(tokens.iter().map(|token| blake3::hash(token.as_str().as_bytes())).collect())
+    pub(crate) fn new(start: &GatewayStart) -> Self {
+        let stated = start.tokens.iter().map(Known::new).collect();
+        Self {
+            stated,
+            claimed: RwLock::new(start.claimed.as_ref().map(Known::new)),
+            turn: Semaphore::new(1),
+            shown: Notify::new(),
+        }
     }
 
-    /// Whose connection it is that shows `authorization`, the header of that name (RFC 6750, 2.1). Digests are compared,
-    /// in a time that does not depend on where they differ.
+    /// Somebody has claimed the machine and is given this, in the place of what a claim before gave.
+    pub(crate) fn claim(&self, token: &Token) {
+        *self.claimed.write().unwrap_or_else(PoisonError::into_inner) = Some(Known::new(token));
+    }
+
+    /// To be held while a code is entered.
+    pub(crate) fn turn(&self) -> &Semaphore {
+        &self.turn
+    }
+
+    /// Waits until whoever claimed the machine shows for the first time that the token has arrived.
+    pub(crate) async fn claim_is_used(&self) {
+        self.shown.notified().await;
+    }
+
+    /// Whose connection it is that shows `authorization`, the header of that name (RFC 6750, 2.1).
     pub(crate) fn of_bearer(&self, authorization: Option<&str>) -> Identity {
         let shown = authorization.and_then(|text| text.split_once(' '));
         let shown = shown.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
         let Some((_, token)) = shown else {
             return Err(Fault::new(code::AUTH, "a token is wanted: Authorization: Bearer TOKEN"));
         };
+        self.of_token(token)
+    }
+
+    /// Whoever shows `token`.
+    pub(crate) fn of_token(&self, token: &str) -> Identity {
         let digest = blake3::hash(token.trim().as_bytes());
-        match self.0.iter().fold(false, |known, own| known | (*own == digest)) {
+        self.owner_if(|known| known.token == digest)
+    }
+
+    /// Whoever's browser keeps `session`.
+    pub(crate) fn of_session(&self, session: &str) -> Identity {
+        let digest = blake3::hash(session.as_bytes());
+        self.owner_if(|known| known.session == digest)
+    }
+
+    fn owner_if(&self, is: impl Fn(&Known) -> bool) -> Identity {
+        let stated = self.stated.iter().fold(false, |found, known| found | is(known));
+        let claimed = self.claimed.read().unwrap_or_else(PoisonError::into_inner);
+        let claimed = claimed.as_ref().filter(|known| is(known));
+        if claimed.is_some_and(|known| !known.is_shown.swap(true, Ordering::Relaxed)) {
+            self.shown.notify_one();
+        }
+        match stated | claimed.is_some() {
             true => Ok(Who::Owner),
             false => Err(Fault::new(code::AUTH, "this token is not the one of this machine")),
         }
@@ -133,9 +206,14 @@ mod tests {
         assert_eq!(user_of(table, at(50002), at(8000)), None);
     }
 
+    fn token(text: &str) -> Token {
+        text.parse().expect("a token")
+    }
+
     #[test]
     fn the_owner_is_who_shows_a_token() {
-        let tokens = Tokens::new(&["0123456789abcdef".parse().expect("a token")]);
+        let start = GatewayStart { tokens: vec![token("0123456789abcdef")], ..GatewayStart::default() };
+        let tokens = Tokens::new(&start);
         for shown in ["Bearer 0123456789abcdef", "bearer  0123456789abcdef "] {
             assert_eq!(tokens.of_bearer(Some(shown)).ok(), Some(Who::Owner), "{shown}");
         }
@@ -143,7 +221,25 @@ mod tests {
             assert_eq!(tokens.of_bearer(Some(shown)).expect_err(shown).code, code::AUTH);
         }
         assert!(tokens.of_bearer(None).is_err());
-        assert!(Tokens::new(&[]).of_bearer(Some("Bearer ")).is_err(), "no token is no open door");
+        let none = Tokens::new(&GatewayStart::default());
+        assert!(none.of_bearer(Some("Bearer ")).is_err() && none.of_session("").is_err(), "no token is no open door");
+    }
+
+    #[tokio::test]
+    async fn a_claim_takes_the_place_of_the_one_before_and_is_used_once() {
+        let (first, second) = (token("0123456789abcdef"), token("fedcba9876543210"));
+        let tokens = Tokens::new(&GatewayStart { claimed: Some(first.clone()), ..GatewayStart::default() });
+        let session = session_of(first.as_str());
+        assert!(tokens.of_token(first.as_str()).is_ok() && tokens.of_session(&session).is_ok());
+        tokens.claim_is_used().await;
+        assert!(
+            tokens.of_token(&session).is_err() && tokens.of_session(first.as_str()).is_err(),
+            "each is for its place"
+        );
+        tokens.claim(&second);
+        assert!(tokens.of_token(first.as_str()).is_err() && tokens.of_session(&session).is_err());
+        assert!(tokens.of_session(&session_of(second.as_str())).is_ok());
+        tokens.claim_is_used().await;
     }
 
     #[test]

@@ -22,6 +22,8 @@ pub struct Inherited {
     pub owner: OwnedFd,
     /// The TCP socket for WebSocket, listening; absent where the system is configured without.
     pub websocket: Option<OwnedFd>,
+    /// The TCP socket for TLS, listening; absent where the system is configured without.
+    pub https: Option<OwnedFd>,
     /// The channel to init.
     pub control: OwnedFd,
 }
@@ -46,6 +48,7 @@ impl Inherited {
         Ok(Self {
             owner: by_name.remove(fd::GATEWAY).ok_or(NotInherited(fd::GATEWAY))?,
             websocket: by_name.remove(WEBSOCKET),
+            https: by_name.remove(fd::HTTPS),
             control: by_name.remove(fd::CONTROL).ok_or(NotInherited(fd::CONTROL))?,
         })
     }

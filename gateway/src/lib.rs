@@ -7,11 +7,13 @@
 //! | `session`, `request`, `mcp`, `dialect` | one connection; which request means what |
 //! | `gateway` | the way of one call: `identity` → `registry` → `policy` → `run` → `arc` → `audit` |
 //! | `arc`, `catalogue`, `schema`, `outcome`, `notice` | one Arc, its tools, its results, its progress |
+//! | `web`, `certificate` | the pages of the machine, its claim; what its door for TLS is known by |
 //! | `own` | the gateway's own tools: `system.*`, `arc.list`, `licence.check` |
 
 mod arc;
 mod audit;
 mod catalogue;
+mod certificate;
 mod control;
 mod curtain;
 mod dialect;
@@ -34,6 +36,7 @@ mod run;
 mod schema;
 mod serve;
 mod session;
+mod web;
 
 pub use audit::{Broken, verify};
 pub use inherit::{Inherited, NotInherited};

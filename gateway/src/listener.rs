@@ -1,4 +1,6 @@
-//! Where callers come in: UNIX sockets, and WebSocket over loopback TCP.
+//! Where callers come in: UNIX sockets, and over TCP, with and without TLS, WebSocket and the pages of the machine.
 
+pub(crate) mod door;
+pub(crate) mod tcp;
 pub(crate) mod unix;
 pub(crate) mod websocket;

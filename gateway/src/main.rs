@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use gateway::{Inherited, Settings};
-use spec::GatewaySettings;
+use spec::GatewayStart;
 use tracing_subscriber::EnvFilter;
 
 fn main() -> anyhow::Result<()> {
@@ -20,14 +20,14 @@ fn main() -> anyhow::Result<()> {
         .init();
     let data = env::var_os(spec::control::env::DATA).map(PathBuf::from);
     let data = data.with_context(|| format!("{} does not name the data folder", spec::control::env::DATA))?;
-    let tokens = match env::var(spec::control::env::SETTINGS) {
-        Ok(file) => settings(&file)?.tokens,
-        Err(_) => Vec::new(),
+    let start = match env::var(spec::control::env::SETTINGS) {
+        Ok(file) => start(&file)?,
+        Err(_) => GatewayStart::default(),
     };
-    Ok(gateway::run(Settings { inherited: inherited?, data, tokens })?)
+    Ok(gateway::run(Settings { inherited: inherited?, data, start })?)
 }
 
-fn settings(file: &str) -> anyhow::Result<GatewaySettings> {
+fn start(file: &str) -> anyhow::Result<GatewayStart> {
     let text = std::fs::read_to_string(file).with_context(|| format!("{file} cannot be read"))?;
-    GatewaySettings::parse(file, &text).map_err(|problems| anyhow::anyhow!("{problems}"))
+    GatewayStart::parse(file, &text).map_err(|problems| anyhow::anyhow!("{problems}"))
 }

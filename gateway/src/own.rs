@@ -7,8 +7,8 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use spec::caller::code;
 use spec::control::{
-    ByName, BySsid, CAGE, CAGES, LOGS, LogQuery, METRICS, POWEROFF, REBOOT, RESTART, SERVICES, START, STATUS, STOP,
-    WIFI_FORGET, WIFI_JOIN, WIFI_SCAN, WifiJoin,
+    ByName, BySsid, CAGE, CAGES, LOGS, LogQuery, METRICS, POWEROFF, REBOOT, RESTART, SERVICES, SETUP_CODE, START,
+    STATUS, STOP, WIFI_FORGET, WIFI_JOIN, WIFI_SCAN, WifiJoin,
 };
 
 use crate::arc::Answer;
@@ -81,6 +81,12 @@ impl Own {
             tool("wifi_scan", "The Wi-Fi networks in reach, the strongest first", &nothing, true),
             tool("wifi_join", "Joins a Wi-Fi network, now and from now on", &wifi_join, false),
             tool("wifi_forget", "Joins a Wi-Fi network no more that wifi_join has joined", &by_ssid, false),
+            tool(
+                "setup_code",
+                "Makes a new set-up code: who enters it is given a new token, and the one of before is void",
+                &nothing,
+                false,
+            ),
             tool("logs", "The last lines that services wrote", &log_query, true),
             tool(
                 "status",
@@ -133,6 +139,7 @@ pub(crate) async fn run(gateway: &Gateway, tool: &str, arguments: &[u8]) -> Answ
             checked::<ByName>(tool, arguments)?;
             gateway.control.ask(CAGE, arguments).await?
         }
+        "system.setup_code" => gateway.control.ask(SETUP_CODE, b"null").await?,
         "system.cages" => gateway.control.ask(CAGES, b"null").await?,
         "system.wifi_scan" => gateway.control.ask(WIFI_SCAN, b"null").await?,
         "system.wifi_join" => {

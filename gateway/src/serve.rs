@@ -1,30 +1,36 @@
 //! Starting, being told by init what there is, and stopping.
 
+use std::error::Error;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use spec::Token;
+use spec::GatewayStart;
 use spec::control::{SERVICES, ServiceInfo};
 use tokio::net::{TcpListener, UnixStream};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::audit::{Audit, AuditError};
 use crate::catalogue::InvalidTool;
+use crate::certificate::{Certificate, CertificateError};
 use crate::control::{Control, ControlError, Event, Incoming};
 use crate::curtain::Curtain;
 use crate::egress::Egress;
 use crate::gateway::Gateway;
+use crate::identity::Tokens;
 use crate::inherit::{Inherited, notify};
+use crate::listener::door::Door;
+use crate::listener::tcp;
 use crate::listener::unix::{self, ArcListeners};
-use crate::listener::websocket;
 use crate::own::Own;
 use crate::registry::Registry;
 use crate::run::Runs;
+use crate::web::tell_of_use;
 
 /// How long sessions may take to end when the gateway stops; above what they give themselves.
 const STOP: Duration = Duration::from_secs(5);
@@ -36,8 +42,8 @@ pub struct Settings {
     pub inherited: Inherited,
     /// The data folder: the audit file is `log/audit.jsonl` in it.
     pub data: PathBuf,
-    /// What somebody shows who comes from another machine and is the owner.
-    pub tokens: Vec<Token>,
+    /// What init tells of the machine and its owner.
+    pub start: GatewayStart,
 }
 
 /// Why the gateway does not run.
@@ -74,18 +80,22 @@ pub fn run(settings: Settings) -> Result<(), StartError> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let runtime = runtime.map_err(Reason::Runtime)?;
     let audit = Arc::new(Audit::start(&settings.data.join("log/audit.jsonl")).map_err(Reason::Audit)?);
-    let ended = runtime.block_on(serve(settings.inherited, settings.tokens, Arc::clone(&audit)));
+    // Beside what others keep: no cage but the gateway's has this folder.
+    let own = spec::paths::arc_data(&settings.data, "gateway");
+    let ended = runtime.block_on(serve(settings.inherited, settings.start, &own, Arc::clone(&audit)));
     // Ends what is still under way, and so gives back its places in the audit's queue.
     runtime.shutdown_timeout(Duration::from_secs(1));
     audit.close();
     ended.map_err(StartError)
 }
 
-async fn serve(inherited: Inherited, tokens: Vec<Token>, audit: Arc<Audit>) -> Result<(), Reason> {
+async fn serve(inherited: Inherited, start: GatewayStart, folder: &Path, audit: Arc<Audit>) -> Result<(), Reason> {
     let signals = Signals::new().map_err(Reason::Signals)?;
     let (control, incoming) = Control::start(control_stream(inherited.control)?);
     let owner = unix::listener(inherited.owner).map_err(descriptor("gateway.sock"))?;
-    let websocket = inherited.websocket.map(tcp_listener).transpose()?;
+    let listeners = [inherited.websocket, inherited.https];
+    let [plain, https] = listeners.map(|listener| listener.map(tcp_listener).transpose());
+    let (plain, https) = (plain?, https?);
     let gateway = Arc::new(Gateway {
         registry: Registry::new(Own::all()?),
         runs: Arc::new(Runs::default()),
@@ -95,14 +105,12 @@ async fn serve(inherited: Inherited, tokens: Vec<Token>, audit: Arc<Audit>) -> R
         stop: CancellationToken::new(),
         sessions: TaskTracker::new(),
     });
-    let own = websocket.as_ref().and_then(|listener| listener.local_addr().ok());
+    let own = [&plain, &https].map(|listener| listener.as_ref().and_then(|listener| listener.local_addr().ok()));
     let egress = Egress::new(Arc::clone(&gateway), own);
     let told = tokio::spawn(follow(Arc::clone(&gateway), egress, incoming));
     take_in_services(&gateway).await;
     tokio::spawn(unix::serve_owner(Arc::clone(&gateway), owner));
-    if let Some(listener) = websocket {
-        tokio::spawn(websocket::serve(Arc::clone(&gateway), listener, tokens));
-    }
+    open_doors(&gateway, plain, https, &start, folder).await;
     tracing::info!(arcs = gateway.registry.arcs().len(), "ready");
     notify("READY=1");
     tokio::spawn(say_alive());
@@ -117,6 +125,52 @@ async fn serve(inherited: Inherited, tokens: Vec<Token>, audit: Arc<Audit>) -> R
         tracing::warn!("some connections did not end in time");
     }
     ended
+}
+
+/// Takes in callers over TCP, with TLS and without.
+async fn open_doors(
+    gateway: &Arc<Gateway>,
+    plain: Option<TcpListener>,
+    https: Option<TcpListener>,
+    start: &GatewayStart,
+    folder: &Path,
+) {
+    let tokens = Arc::new(Tokens::new(start));
+    tokio::spawn(tell_of_use(Arc::clone(gateway), Arc::clone(&tokens)));
+    let mut secure = None;
+    if let Some(listener) = https {
+        secure = acceptor(gateway, &start.host_name, folder).await.map(|acceptor| (listener, acceptor));
+    }
+    let has_secure = secure.is_some();
+    let door = |listener: &TcpListener, is_secure| {
+        let address = listener.local_addr().ok()?;
+        Some(Door::new(gateway, address, (is_secure, has_secure), &start.host_name, &tokens))
+    };
+    if let Some((listener, acceptor)) = secure
+        && let Some(door) = door(&listener, true)
+    {
+        tokio::spawn(tcp::serve_tls(door, listener, acceptor));
+    }
+    if let Some(listener) = plain
+        && let Some(door) = door(&listener, false)
+    {
+        tokio::spawn(tcp::serve(door, listener));
+    }
+}
+
+/// What makes TLS of connections, once init knows by which certificate. Without one there is no such door, which is said.
+async fn acceptor(gateway: &Gateway, host_name: &str, folder: &Path) -> Option<TlsAcceptor> {
+    let said = |error: &CertificateError| tracing::error!(error = error as &dyn Error, "the certificate");
+    let made = Certificate::of_machine(folder, host_name, SystemTime::now());
+    let (certificate, trouble) = made.inspect_err(|error| said(error)).ok()?;
+    trouble.iter().for_each(said);
+    let told = spec::control::Certificate { sha256: certificate.sha256() };
+    let server = certificate.server().inspect_err(|error| said(error)).ok()?;
+    let params = serde_json::to_vec(&told).unwrap_or_default();
+    if let Err(fault) = gateway.control.ask(spec::control::CERTIFICATE, &params).await {
+        tracing::warn!(reason = fault.message, "init does not take down the certificate");
+    }
+    Some(TlsAcceptor::from(Arc::new(server)))
 }
 
 /// Does what init tells, until the channel ends.

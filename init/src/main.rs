@@ -12,13 +12,14 @@
 //! | `log` | what services write, as init and `logd` see it |
 //! | `logd` | the service that keeps it: this program, started as `init --logd` |
 //! | `elf` | whether a program needs a dynamic loader |
-//! | `token` | what the owner shows from elsewhere |
+//! | `claim` | whose an appliance is: its set-up code, and the token that it gives |
 //! | `secrets` | what the owner keeps from everybody but the Arcs that are granted it |
 //! | `sys` | the one seam to the kernel |
 
 mod boot;
 mod cage;
 mod catalogue;
+mod claim;
 mod command_line;
 mod connection;
 mod elf;
@@ -36,7 +37,6 @@ mod rpc;
 mod secrets;
 mod supervisor;
 mod sys;
-mod token;
 
 use std::io::Write;
 use std::process::ExitCode;

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use spec::control::{EGRESS_PORT_NUMBER, env, fd};
-use spec::{Layer, Manifest, MountMode, Name, SystemConfig, Transport, WifiNetwork, paths};
+use spec::{GatewayStart, Layer, Manifest, MountMode, Name, SystemConfig, Transport, WifiNetwork, paths};
 
 use crate::cage::{Abilities, Cage, Content, Part, Sight, Source, describe};
 use crate::layout::Layout;
@@ -27,6 +27,8 @@ pub(crate) struct Surroundings<'a> {
     /// Where programs without a path are looked up.
     pub(crate) programs: &'a Path,
     pub(crate) config: &'a SystemConfig,
+    /// What the gateway is told.
+    pub(crate) gateway: GatewayStart,
     /// The part of init's environment that services inherit.
     pub(crate) inherited: &'a BTreeMap<String, String>,
     /// What this kernel gives.
@@ -141,7 +143,7 @@ pub(crate) fn plan(manifest: &Manifest, around: &Surroundings<'_>) -> Plan {
     let outside = Places::on_the_machine(layout, name);
     let is_apart = around.abilities.has(Layer::Files);
     let inside = if is_apart { Places::in_a_cage(name) } else { Places::on_the_machine(layout, name) };
-    let settings = settings(manifest, around.config);
+    let settings = settings(manifest, around.config, &around.gateway);
     let environment = environment(manifest, around, &inside, settings.is_some());
     let shared = manifest.cage.mounts.iter().map(|mount| layout.resolve(&mount.path));
     let shared = shared.filter(|path| path.starts_with(&layout.data) || path.starts_with(&layout.run));
@@ -207,9 +209,9 @@ const SECRETS: &str = "/run/secrets";
 const CERTIFICATES: [&str; 2] = ["/etc/ssl/certs", "/usr/share/ca-certificates"];
 
 /// What is told to a service: an Arc its section of the configuration, a service that is part of init its part of it.
-fn settings(manifest: &Manifest, config: &SystemConfig) -> Option<String> {
+fn settings(manifest: &Manifest, config: &SystemConfig, gateway: &GatewayStart) -> Option<String> {
     match manifest.name.as_str() {
-        _ if manifest.control => Some(config.gateway.to_toml()),
+        _ if manifest.control => Some(gateway.to_toml()),
         NETWORK_SERVICE => Some(config.network_toml()),
         _ => config.arcs.get(&manifest.name).map(ToString::to_string),
     }
@@ -332,6 +334,7 @@ mod tests {
             layout: &layout,
             programs: Path::new("/opt/bin"),
             config: &config,
+            gateway: GatewayStart { tokens: config.gateway.tokens.clone(), ..GatewayStart::default() },
             inherited: &inherited,
             abilities: &Abilities::default(),
             is_dynamic: false,
@@ -412,6 +415,7 @@ create   /home/a/data/log
 inherit  3 gateway.sock
 inherit  4 control
 inherit  5 gateway
+inherit  6 https
 set      ARC_DATA=/data
 set      ARC_NAME=gateway
 set      ARC_SETTINGS=/run/settings.toml
@@ -441,7 +445,7 @@ cage     runs as user 399131129, held by a user of its own, a file system of its
         let manifest = Manifest::parse("netd.toml", include_str!("../netd/netd.toml"), Origin::System).expect("sound");
         let source = "hostname = \"attic\"\n[network]\nlink = \"eth1\"\n[gateway]\ntokens = [\"0123456789abcdef\"]";
         let config = SystemConfig::parse("llmbasedos.toml", source).expect("sound");
-        let told = settings(&manifest, &config).expect("always");
+        let told = settings(&manifest, &config, &GatewayStart::default()).expect("always");
         let read = SystemConfig::parse("netd.toml", &told).expect("sound");
         assert_eq!((read.host_name(), &read.network, read.gateway.tokens.len()), ("attic", &config.network, 0));
     }

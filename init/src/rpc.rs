@@ -5,7 +5,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 use spec::Name;
 use spec::caller::code;
-use spec::control::{self, ByName, LogQuery};
+use spec::control::{self, ByName, Certificate, Code, LogQuery};
 
 use crate::supervisor::Question;
 use crate::sys::Halt;
@@ -28,6 +28,10 @@ pub(crate) enum Call {
     SecretList,
     SecretDelete(Name),
     Wifi(Question),
+    SetupCode,
+    Claim(Code),
+    ClaimUsed,
+    Certificate(Certificate),
     End(Halt),
 }
 
@@ -47,7 +51,7 @@ pub(crate) struct Refusal {
     pub(crate) message: String,
 }
 
-const METHODS: [&str; 19] = [
+const METHODS: [&str; 23] = [
     control::SERVICES,
     control::STATUS,
     control::METRICS,
@@ -65,6 +69,10 @@ const METHODS: [&str; 19] = [
     control::WIFI_SCAN,
     control::WIFI_JOIN,
     control::WIFI_FORGET,
+    control::SETUP_CODE,
+    control::CLAIM,
+    control::CLAIM_USED,
+    control::CERTIFICATE,
     control::POWEROFF,
     control::REBOOT,
 ];
@@ -111,6 +119,10 @@ fn call(method: &str, params: Option<Value>) -> Result<Call, (i32, String)> {
         control::WIFI_SCAN => Ok(Call::Wifi(Question::Scan)),
         control::WIFI_JOIN => read(method, params).map(|join| Call::Wifi(Question::Join(join))),
         control::WIFI_FORGET => read(method, params).map(|by_ssid| Call::Wifi(Question::Forget(by_ssid))),
+        control::SETUP_CODE => Ok(Call::SetupCode),
+        control::CLAIM => read(method, params).map(Call::Claim),
+        control::CLAIM_USED => Ok(Call::ClaimUsed),
+        control::CERTIFICATE => read(method, params).map(Call::Certificate),
         control::POWEROFF => Ok(Call::End(Halt::PowerOff)),
         control::REBOOT => Ok(Call::End(Halt::Reboot)),
         _ => Err((code::METHOD_NOT_FOUND, unknown("method", method, METHODS))),

@@ -290,7 +290,7 @@ const SYSTEMS_OWN: [&str; 13] = [
     "/config",
     "/data/arcs",
     "/data/arcs.d",
-    "/data/gateway.token",
+    "/data/gateway.claim",
     "/data/keys",
     "/data/llmbasedos.toml",
     "/data/log",

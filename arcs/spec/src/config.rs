@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 
 use toml::de::DeValue;
 
+use crate::claim::SetupCode;
 use crate::document::{Document, Place, Section, TomlValue, from_text};
 use crate::network::NetworkSettings;
 use crate::problem::Problems;
@@ -12,33 +13,59 @@ use crate::secrets;
 use crate::values::{HostName, HostPort, InvalidValue, Name, Token};
 use crate::wifi::WifiNetwork;
 
-/// What the gateway is told at its start: `[gateway]` of `llmbasedos.toml`, and the file that init makes of it.
+/// `[gateway]` of `llmbasedos.toml`: who may come in from other machines.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct GatewaySettings {
     /// Who shows one of these is the owner.
     pub tokens: Vec<Token>,
+    /// Who enters this becomes the owner, once.
+    pub setup_code: Option<SetupCode>,
 }
 
 impl GatewaySettings {
     fn of_section(section: &Section<'_>) -> Self {
-        Self { tokens: section.optional("tokens").unwrap_or_default() }
+        Self { tokens: section.or("tokens", Vec::new()), setup_code: section.optional("setup_code") }
     }
+}
 
-    /// Reads the file that init makes for the gateway. `file` names it in messages.
+/// What the gateway is told at its start, in a file that init makes for it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct GatewayStart {
+    /// The name of the machine.
+    pub host_name: String,
+    /// The owner's tokens in `llmbasedos.toml`.
+    pub tokens: Vec<Token>,
+    /// The one that whoever claimed the machine was given.
+    pub claimed: Option<Token>,
+}
+
+impl GatewayStart {
+    /// Reads the file. `file` names it in messages.
     ///
     /// # Errors
     /// Every problem of the file at once.
     pub fn parse(file: &str, source: &str) -> Result<Self, Problems> {
-        Document::read(file, source, |root| Some(Self::of_section(root)))
+        Document::read(file, source, |root| {
+            let host_name = root.optional::<HostName>("host_name");
+            let host_name = host_name.map_or_else(|| DEFAULT_HOST_NAME.to_owned(), |name| name.to_string());
+            Some(Self { host_name, tokens: root.or("tokens", Vec::new()), claimed: root.optional("claimed") })
+        })
     }
 
-    /// The file that init makes for the gateway.
+    /// The file that init makes.
     #[must_use]
     pub fn to_toml(&self) -> String {
-        let tokens = self.tokens.iter().map(|token| toml::Value::from(token.as_str())).collect::<Vec<_>>();
-        toml::Table::from_iter([("tokens".to_owned(), toml::Value::from(tokens))]).to_string()
+        let mut file = toml::Table::new();
+        let text = |token: &Token| toml::Value::from(token.as_str());
+        file.insert("host_name".to_owned(), self.host_name.as_str().into());
+        file.insert("tokens".to_owned(), self.tokens.iter().map(text).collect::<Vec<_>>().into());
+        file.extend(self.claimed.iter().map(|token| ("claimed".to_owned(), text(token))));
+        file.to_string()
     }
 }
+
+/// What a machine is called unless its owner says otherwise.
+const DEFAULT_HOST_NAME: &str = "llmbasedos";
 
 /// A validated `llmbasedos.toml`.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -49,7 +76,7 @@ pub struct SystemConfig {
     pub gateway: GatewaySettings,
     /// `[network]`, where it is there.
     pub network: Option<NetworkSettings>,
-    /// The TCP addresses of the named listeners: `gateway`, `sites`.
+    /// The TCP addresses of the named listeners: `gateway`, `https`, `sites`.
     pub listen: BTreeMap<Name, SocketAddr>,
     /// The settings of each Arc, by its name: read and checked by the Arc itself.
     pub arcs: BTreeMap<Name, toml::Table>,
@@ -102,7 +129,7 @@ impl SystemConfig {
     /// The name of the machine: the owner's, or `llmbasedos`.
     #[must_use]
     pub fn host_name(&self) -> &str {
-        self.hostname.as_ref().map_or("llmbasedos", HostName::as_str)
+        self.hostname.as_ref().map_or(DEFAULT_HOST_NAME, HostName::as_str)
     }
 
     /// The file that init makes for `netd`: what of this configuration concerns the network, in the same form.
@@ -110,9 +137,9 @@ impl SystemConfig {
     pub fn network_toml(&self) -> String {
         let mut file = toml::Table::new();
         file.insert("hostname".to_owned(), self.host_name().into());
-        let gateway = self.listen.iter().find(|(name, _)| name.as_str() == "gateway");
-        if let Some((name, address)) = gateway {
-            let listen = toml::Table::from_iter([(name.to_string(), address.to_string().into())]);
+        let web = self.listen.iter().filter(|(name, _)| ["gateway", "https"].contains(&name.as_str()));
+        let listen: toml::Table = web.map(|(name, address)| (name.to_string(), address.to_string().into())).collect();
+        if !listen.is_empty() {
             file.insert("listen".to_owned(), listen.into());
         }
         file.insert("network".to_owned(), self.network.clone().unwrap_or_default().to_table().into());
@@ -144,8 +171,9 @@ impl SystemConfig {
     pub fn overridden_by(mut self, later: Self) -> Self {
         self.hostname = later.hostname.or(self.hostname);
         if !later.gateway.tokens.is_empty() {
-            self.gateway = later.gateway;
+            self.gateway.tokens = later.gateway.tokens;
         }
+        self.gateway.setup_code = later.gateway.setup_code.or(self.gateway.setup_code);
         self.network = later.network.or(self.network);
         self.listen.extend(later.listen);
         self.arcs.extend(later.arcs);
@@ -191,17 +219,24 @@ mod tests {
 
     #[test]
     fn the_gateway_reads_what_init_makes_of_its_section() {
-        let source = "hostname = \"attic\"\n[gateway]\ntokens = [\"0123456789abcdef\", \"the-second-token-of-two\"]";
+        let gateway = "tokens = [\"0123456789abcdef\", \"the-second-token-of-two\"]\nsetup_code = \"canary-code\"";
+        let source = &format!("hostname = \"attic\"\n[gateway]\n{gateway}");
         let config = SystemConfig::parse("c", source).expect("sound");
         assert_eq!(config.hostname.as_ref().map(HostName::as_str), Some("attic"));
-        assert_eq!(GatewaySettings::parse("g", &config.gateway.to_toml()), Ok(config.gateway.clone()));
-        assert!(!format!("{config:?}").contains("0123456789abcdef"), "a token is never shown");
+        let (tokens, claimed) = (config.gateway.tokens.clone(), "a-token-that-a-claim-made".parse().ok());
+        let start = GatewayStart { host_name: config.host_name().to_owned(), tokens, claimed };
+        assert_eq!(GatewayStart::parse("g", &start.to_toml()), Ok(start.clone()));
+        assert_eq!(GatewayStart::parse("g", "").expect("sound").host_name, "llmbasedos");
+        let shown = format!("{config:?} {start:?}").to_lowercase();
+        assert!(!["0123456789abcdef", "canary", "that-a-claim"].iter().any(|secret| shown.contains(secret)), "{shown}");
         let kept = config.clone().overridden_by(SystemConfig::default());
         assert_eq!(kept, config);
 
-        let source = "hostname = \"a.b\"\n[gateway]\ntokens = [\"short\", \"with a space in the middle\"]";
-        let problems = SystemConfig::parse("c", source).expect_err("three").to_string();
+        let source =
+            "hostname = \"a.b\"\n[gateway]\ntokens = [\"short\", \"with a space in the middle\"]\nsetup_code = \"abc\"";
+        let problems = SystemConfig::parse("c", source).expect_err("four").to_string();
         assert!(problems.contains("c:1: hostname: must be"), "{problems}");
+        assert!(problems.contains("c:4: gateway.setup_code: must be 6 to 32 letters and digits"), "{problems}");
         assert!(!problems.contains("short") && !problems.contains("space in"), "{problems}");
     }
 
@@ -209,10 +244,12 @@ mod tests {
     fn netd_reads_what_init_makes_for_it() {
         let network =
             "[network]\naddress = \"10.1.2.3/16\"\ngateway = \"10.1.0.1\"\ndns = [\"10.1.0.1\"]\nlink = \"eth1\"";
-        let source = format!("{network}\n[listen]\ngateway = \"0.0.0.0:80\"\nsites = \"127.0.0.1:8001\"\n[gateway]");
+        let source = format!(
+            "{network}\n[listen]\ngateway = \"0.0.0.0:80\"\nhttps = \"0.0.0.0:443\"\nsites = \"127.0.0.1:8001\"\n[gateway]"
+        );
         let config = SystemConfig::parse("c", &source).expect("sound");
         let read = SystemConfig::parse("n", &config.network_toml()).expect("what init makes is sound");
-        assert_eq!((&read.network, read.host_name(), read.listen.len()), (&config.network, "llmbasedos", 1));
+        assert_eq!((&read.network, read.host_name(), read.listen.len()), (&config.network, "llmbasedos", 2));
         let later = SystemConfig::parse("d", "[network]\ntime_servers = []").expect("sound");
         assert_eq!(config.clone().overridden_by(later.clone()).network, later.network);
         assert_eq!(config.clone().overridden_by(SystemConfig::default()).network, config.network);

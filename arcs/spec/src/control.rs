@@ -18,6 +18,10 @@
 //! | [`WIFI_SCAN`] | – | `[WifiSeen]`: the Wi-Fi networks in reach, the strongest first |
 //! | [`WIFI_JOIN`] | [`WifiJoin`] | `{}` once the machine is in that network; from then on it joins it by itself, also after a restart |
 //! | [`WIFI_FORGET`] | [`BySsid`] | `{}`; the machine joins it no more |
+//! | [`SETUP_CODE`] | – | [`Code`]: a new one, with which the machine can be claimed anew. An appliance alone knows it |
+//! | [`CLAIM`] | [`Code`] | [`Claimed`], once. For the gateway alone, as the next two |
+//! | [`CLAIM_USED`] | – | `{}`: whoever claimed the machine has shown the token |
+//! | [`CERTIFICATE`] | [`Certificate`] | `{}`: by what the gateway is known, for the screen |
 //!
 //! The value of a secret is in no message: it is the content of a memory file (memfd_create(2)) of 1 to [`SECRET_MAX`]
 //! bytes that can no longer be changed (`F_SEAL_WRITE`, `F_SEAL_SHRINK`, `F_SEAL_GROW`), whose descriptor is attached to
@@ -50,6 +54,8 @@
 //! The gateway is notified of [`REDACT`] as well. It comes first of all, and again whenever a secret is set or deleted.
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
@@ -113,6 +119,14 @@ pub const WIFI_SCAN: &str = "network.scan";
 pub const WIFI_JOIN: &str = "network.join";
 /// Joins a Wi-Fi network no more.
 pub const WIFI_FORGET: &str = "network.forget";
+/// A new set-up code.
+pub const SETUP_CODE: &str = "setup_code";
+/// Somebody has entered a set-up code.
+pub const CLAIM: &str = "claim";
+/// Somebody has shown the token that a claim gave.
+pub const CLAIM_USED: &str = "claim.used";
+/// The gateway has a certificate.
+pub const CERTIFICATE: &str = "certificate";
 /// Notification: the fingerprints of all secrets; params are [`Fingerprints`].
 pub const REDACT: &str = "redact";
 /// The most bytes that a secret has.
@@ -126,6 +140,8 @@ pub mod fd {
     pub const GATEWAY: &str = "gateway.sock";
     /// The control channel of init: a connected UNIX stream socket.
     pub const CONTROL: &str = "control";
+    /// The gateway's TCP socket for TLS, listening; it goes without where there is no address for it.
+    pub const HTTPS: &str = "https";
     /// The channel between init and logd: a connected UNIX stream socket.
     pub const LOGS: &str = "logs";
     /// The channel between init and netd: a connected UNIX stream socket.
@@ -161,6 +177,54 @@ pub mod env {
 pub struct ByName {
     /// The service.
     pub name: Name,
+}
+
+/// A set-up code, as somebody has entered it or as it is shown.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Code {
+    /// The code.
+    pub code: String,
+}
+
+impl fmt::Debug for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Code(not shown)")
+    }
+}
+
+/// What whoever claims a machine is given.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Claimed {
+    /// Who shows it is the owner from now on; a [`crate::Token`].
+    pub token: String,
+}
+
+impl fmt::Debug for Claimed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Claimed(not shown)")
+    }
+}
+
+/// By what a browser knows the gateway.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Certificate {
+    /// The SHA-256 of its certificate, as browsers show it: 32 pairs of digits, `AB:CD:…`.
+    pub sha256: String,
+}
+
+/// Whose a machine is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Ownership {
+    /// Somebody may claim it with a set-up code.
+    Open,
+    /// Somebody has claimed it.
+    Claimed,
+    /// Its owner has put a token into `llmbasedos.toml`, so that there is nothing to claim.
+    Settled,
 }
 
 /// What anybody may know of a secret: all but its value.
@@ -202,8 +266,8 @@ pub struct WifiJoin {
     pub hidden: bool,
 }
 
-impl std::fmt::Debug for WifiJoin {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for WifiJoin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("WifiJoin").field("ssid", &self.ssid).finish_non_exhaustive()
     }
 }
@@ -313,6 +377,16 @@ pub struct MachineStatus {
     /// Its addresses, in words.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub network: Option<String>,
+    /// Whose it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ownership: Option<Ownership>,
+    /// Its own address in the network of its set-up access point, while it has one: who comes by that may join it to a
+    /// Wi-Fi network.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub access_point: Option<IpAddr>,
+    /// The SHA-256 of the gateway's certificate, as browsers show it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub certificate_sha256: Option<String>,
     /// The hardware watchdog resets the machine when PID 1 makes no progress for so long.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub watchdog_seconds: Option<u32>,

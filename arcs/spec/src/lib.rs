@@ -16,6 +16,7 @@
 pub mod boot;
 mod cage;
 pub mod caller;
+mod claim;
 mod config;
 pub mod control;
 mod document;
@@ -32,7 +33,8 @@ mod values;
 mod wifi;
 
 pub use cage::{Cage, Capability, Extra, Layer, Mount, MountMode, Network, Traffic};
-pub use config::{GatewaySettings, Grant, SystemConfig};
+pub use claim::SetupCode;
+pub use config::{GatewaySettings, GatewayStart, Grant, SystemConfig};
 pub use document::{Document, Place, Section, TomlValue, close_to};
 pub use manifest::{Activation, Acts, Manifest, Origin, Ready, Restart, ToolRules, Transport};
 pub use memory_bound::MemoryBound;

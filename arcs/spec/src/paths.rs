@@ -57,10 +57,10 @@ pub fn quests(data: &Path) -> PathBuf {
     data.join("quests")
 }
 
-/// The token of an appliance whose owner has given it none: `<data>/gateway.token`.
+/// Whose an appliance is, its set-up code or its token: `<data>/gateway.claim`, for init alone.
 #[must_use]
-pub fn gateway_token(data: &Path) -> PathBuf {
-    data.join("gateway.token")
+pub fn gateway_claim(data: &Path) -> PathBuf {
+    data.join("gateway.claim")
 }
 
 /// What the secrets store lies in: `<data>/secrets`, for init alone.

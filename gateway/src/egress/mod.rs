@@ -49,7 +49,7 @@ pub(crate) struct Egress {
     names: Names,
     doors: Mutex<HashMap<Name, Door>>,
     /// Where the gateway itself listens: who came from there by its proxy would be taken for the owner.
-    own: Option<SocketAddr>,
+    own: [Option<SocketAddr>; 2],
 }
 
 /// An Arc's way in.
@@ -108,14 +108,15 @@ impl Denial {
 
 impl Egress {
     /// `own` is where the gateway itself listens, if it does.
-    pub(crate) fn new(gateway: Arc<Gateway>, own: Option<SocketAddr>) -> Arc<Self> {
+    pub(crate) fn new(gateway: Arc<Gateway>, own: [Option<SocketAddr>; 2]) -> Arc<Self> {
         Arc::new(Self { gateway, names: Names::default(), doors: Mutex::default(), own })
     }
 
     /// Whether an address is where the gateway listens on this machine's loopback, by whatever name.
     fn is_gateway(&self, address: SocketAddr) -> bool {
         let is_here = address.ip().is_loopback() || address.ip().is_unspecified();
-        self.own.is_some_and(|own| own.port() == address.port() && (is_here || own.ip() == address.ip()))
+        let is_own = |own: &SocketAddr| own.port() == address.port() && (is_here || own.ip() == address.ip());
+        self.own.iter().flatten().any(is_own)
     }
 
     /// Opens the proxy to an Arc, on the socket in its cage; what it had before is closed.

@@ -1,9 +1,4 @@
-//! WebSocket: `/ws` on a TCP listener, a JSON text a frame.
-//!
-//! On a listener that other machines reach, whoever connects must show a token; only the bare status page is for all.
-//!
-//! On a loopback listener it is enough to be the user that runs the system. A browser that shows a foreign page can reach loopback too. So the `Host` must be a loopback name (else the page
-//! came by a DNS name that was pointed here), and an `Origin`, which browsers always send, must be this very listener.
+//! WebSocket: `/ws` on a TCP listener, a JSON text a frame. Who may come in is for the door to say (`door`).
 //!
 //! A message above [`OUTSIDE_LIMIT`] is answered with an error and the connection goes on; one above
 //! [`TRANSPORT_LIMIT`] cannot be passed over, so it is answered and the connection closed with code 1009. A text frame
@@ -11,28 +6,21 @@
 
 use std::collections::VecDeque;
 use std::error::Error;
-use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use axum::Router;
 use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, WebSocketUpgrade, close_code};
 use axum::extract::{ConnectInfo, State};
 use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::any;
-use axum::serve::ListenerExt;
 use futures_util::{Sink, Stream};
-use spec::Token;
 use spec::caller::code;
-use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
 use tokio_tungstenite::tungstenite;
 use tokio_util::bytes::Bytes;
 
+use super::door::Door;
+use super::tcp::Ends;
 use crate::frame::{End, Piece, stray};
-use crate::gateway::Gateway;
-use crate::identity::{self, Identity, Tokens};
 use crate::link::{Incoming, Link};
 use crate::message::{self, Fault, OUTSIDE_LIMIT};
 use crate::session::Session;
@@ -40,47 +28,15 @@ use crate::session::Session;
 /// The largest message that is read at all, in bytes.
 const TRANSPORT_LIMIT: usize = 32 << 20;
 
-/// How many connections there are at once.
-const CONNECTIONS: usize = 256;
-
-struct Door {
-    gateway: Arc<Gateway>,
-    address: SocketAddr,
-    tokens: Tokens,
-    seats: Arc<Semaphore>,
-}
-
-/// Takes in WebSocket connections until the gateway stops.
-pub(crate) async fn serve(gateway: Arc<Gateway>, listener: TcpListener, tokens: Vec<Token>) -> std::io::Result<()> {
-    let address = listener.local_addr()?;
-    let stop = gateway.stop.clone();
-    let tokens = Tokens::new(&tokens);
-    let door = Arc::new(Door { gateway, address, tokens, seats: Arc::new(Semaphore::new(CONNECTIONS)) });
-    let routes = Router::new().route("/ws", any(upgrade)).route("/", any(status)).with_state(door);
-    let listener = listener.tap_io(|stream| {
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "small messages may be held back");
-        }
-    });
-    let routes = routes.into_make_service_with_connect_info::<SocketAddr>();
-    axum::serve(listener, routes).with_graceful_shutdown(async move { stop.cancelled().await }).await
-}
-
-async fn status(State(door): State<Arc<Door>>, headers: HeaderMap, uri: Uri) -> Response {
-    match door.judge(&headers, &uri) {
-        Ok(()) => format!("llmbasedos gateway {}: connect to /ws\n", env!("CARGO_PKG_VERSION")).into_response(),
-        Err(refusal) => refusal.into_response(),
-    }
-}
-
-async fn upgrade(
+/// Takes in a connection.
+pub(crate) async fn upgrade(
     State(door): State<Arc<Door>>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    ConnectInfo(ends): ConnectInfo<Ends>,
     headers: HeaderMap,
     uri: Uri,
     upgrade: Result<WebSocketUpgrade, axum::extract::ws::rejection::WebSocketUpgradeRejection>,
 ) -> Response {
-    let identity = match door.judge(&headers, &uri).map(|()| door.identify(peer, &headers)) {
+    let identity = match door.judge(&headers, &uri).map(|()| door.identify(ends, &headers)) {
         Err(refusal) => return refusal.into_response(),
         Ok(Err(fault)) if door.is_open_to_others() => {
             let challenge = [(header::WWW_AUTHENTICATE, "Bearer")];
@@ -102,57 +58,6 @@ async fn upgrade(
         let _ = gateway.sessions.spawn(session.run(WebSocketLink::new(socket))).await;
         drop(seat);
     })
-}
-
-impl Door {
-    /// Whether other machines reach it.
-    fn is_open_to_others(&self) -> bool {
-        !self.address.ip().is_loopback()
-    }
-
-    /// Who connects: from elsewhere by a token, from this machine by its user.
-    fn identify(&self, peer: SocketAddr, headers: &HeaderMap) -> Identity {
-        if self.is_open_to_others() {
-            let shown = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-            return self.tokens.of_bearer(shown);
-        }
-        identity::of_loopback(peer, self.address)
-    }
-
-    /// Whether a request comes from where it may come from.
-    fn judge(&self, headers: &HeaderMap, uri: &Uri) -> Result<(), (StatusCode, &'static str)> {
-        let text = |name| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
-        let host = text(header::HOST).or_else(|| uri.authority().map(axum::http::uri::Authority::as_str));
-        if self.is_open_to_others() {
-            let is_own = |origin: &str| origin.strip_prefix("http://").is_some_and(|origin| Some(origin) == host);
-            let why = "pages of another origin may not connect\n";
-            return if text(header::ORIGIN).is_none_or(is_own) { Ok(()) } else { Err((StatusCode::FORBIDDEN, why)) };
-        }
-        if !host.is_some_and(is_loopback_host) {
-            let why = "the Host must be a loopback name: localhost or 127.0.0.1\n";
-            return Err((StatusCode::MISDIRECTED_REQUEST, why));
-        }
-        if !text(header::ORIGIN).is_none_or(|origin| is_own_origin(origin, self.address.port())) {
-            return Err((StatusCode::FORBIDDEN, "pages of another origin may not connect\n"));
-        }
-        Ok(())
-    }
-}
-
-/// Whether `authority`, `host[:port]`, names this machine to itself.
-fn is_loopback_host(authority: &str) -> bool {
-    let host = match authority.rsplit_once(':') {
-        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
-        _ => authority,
-    };
-    let bare = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
-    host.eq_ignore_ascii_case("localhost") || bare.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
-}
-
-fn is_own_origin(origin: &str, port: u16) -> bool {
-    let Some(authority) = origin.strip_prefix("http://") else { return false };
-    let given_port = authority.rsplit_once(':').map_or(Some(80), |(_, port)| port.parse().ok());
-    given_port == Some(port) && is_loopback_host(authority)
 }
 
 /// A WebSocket connection.
@@ -258,47 +163,5 @@ fn length(message: &Message) -> usize {
     match message {
         Message::Text(text) => text.len(),
         _ => 0,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn hosts_are_loopback_or_refused() {
-        for host in ["localhost", "LOCALHOST:8000", "127.0.0.1", "127.0.0.1:8000", "127.1.2.3:1", "[::1]:8000", "[::1]"]
-        {
-            assert!(is_loopback_host(host), "{host}");
-        }
-        for host in
-            ["", "example.com", "127.0.0.1.example.com:8000", "localhost.example.com", "10.0.0.1:8000", "[::2]", "a:b"]
-        {
-            assert!(!is_loopback_host(host), "{host}");
-        }
-    }
-
-    #[test]
-    fn origins_are_this_listener_or_refused() {
-        for origin in ["http://127.0.0.1:8000", "http://localhost:8000", "http://[::1]:8000"] {
-            assert!(is_own_origin(origin, 8000), "{origin}");
-        }
-        let foreign = [
-            "null",
-            "",
-            "http://localhost",
-            "http://localhost:8001",
-            "https://localhost:8000",
-            "http://example.com:8000",
-            "http://127.0.0.1.example.com:8000",
-            "http://localhost:8000.example.com",
-            "http://a@localhost:8000",
-            "http://localhost:8000/x",
-            "file://",
-        ];
-        for origin in foreign {
-            assert!(!is_own_origin(origin, 8000), "{origin}");
-        }
-        assert!(is_own_origin("http://localhost", 80));
     }
 }

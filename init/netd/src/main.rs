@@ -44,6 +44,7 @@ use tracing_subscriber::EnvFilter;
 
 use keeper::Keepers;
 use kernel::Kernel;
+use name::Pages;
 use network::{Board, Network};
 use settings::Settings;
 use wifi::Radio;
@@ -85,7 +86,8 @@ async fn run(settings: Settings, channel: Option<UnixStream>) -> anyhow::Result<
     let wanted = settings.network.link.as_ref().map(ToString::to_string);
     tokio::spawn(Radio::new(kernel.clone(), Arc::clone(&board), wanted, settings.known.clone(), asked).run());
     let (leave, leaving) = oneshot::channel();
-    let name = tokio::spawn(name::answer(settings.host_name.clone(), settings.web_port, Arc::clone(&board), leaving));
+    let pages = Pages { plain: settings.web_port, secure: settings.secure_port };
+    let name = tokio::spawn(name::answer(settings.host_name.clone(), pages, Arc::clone(&board), leaving));
     tokio::select! {
         () = Keepers::new(kernel, settings, board).run(changes) => {}
         _ = end.recv() => {}

@@ -10,17 +10,24 @@ use tokio::sync::oneshot;
 
 use crate::network::{Board, Network};
 
-/// The service under which browsers and file managers look for machines with a web page.
-const SERVICE: &str = "_http._tcp.local.";
+/// The services under which browsers and file managers look for machines with a web page, as it is and through TLS.
+const SERVICES: [&str; 2] = ["_http._tcp.local.", "_https._tcp.local."];
 /// After answering has failed, before it is tried again.
 const PAUSE: Duration = Duration::from_secs(60);
 
+/// The ports of the machine's web pages.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Pages {
+    pub(crate) plain: u16,
+    pub(crate) secure: Option<u16>,
+}
+
 /// Answers to `<host_name>.local` on every link with an address, until `leaving`; then says farewell. Another machine
 /// may have the name: then this one takes the next that is free (`attic-2`), and says so.
-pub(crate) async fn answer(host_name: String, port: u16, board: Arc<Board>, leaving: oneshot::Receiver<()>) {
+pub(crate) async fn answer(host_name: String, pages: Pages, board: Arc<Board>, leaving: oneshot::Receiver<()>) {
     let mut responder = None;
     tokio::select! {
-        () = keep_answering(&mut responder, &host_name, port, &board) => {}
+        () = keep_answering(&mut responder, &host_name, pages, &board) => {}
         _ = leaving => {}
     }
     if let Some(responder) = responder {
@@ -28,9 +35,9 @@ pub(crate) async fn answer(host_name: String, port: u16, board: Arc<Board>, leav
     }
 }
 
-async fn keep_answering(responder: &mut Option<Responder>, host_name: &str, port: u16, board: &Board) {
+async fn keep_answering(responder: &mut Option<Responder>, host_name: &str, pages: Pages, board: &Board) {
     loop {
-        let Err(error) = serve(responder, host_name, port, board).await;
+        let Err(error) = serve(responder, host_name, pages, board).await;
         tracing::warn!("nobody finds this machine as {host_name}.local, which is tried again: {error}");
         *responder = None;
         tokio::time::sleep(PAUSE).await;
@@ -40,33 +47,37 @@ async fn keep_answering(responder: &mut Option<Responder>, host_name: &str, port
 async fn serve(
     responder: &mut Option<Responder>,
     host_name: &str,
-    port: u16,
+    pages: Pages,
     board: &Board,
 ) -> mdns_sd::Result<Infallible> {
     let _ = board.subscribe().wait_for(Network::has_address).await;
-    responder.insert(Responder::start(host_name, port)?).serve(board).await
+    responder.insert(Responder::start(host_name, pages)?).serve(board).await
 }
 
 /// The thread that answers, and what it was told.
 struct Responder {
     daemon: ServiceDaemon,
     events: mdns_sd::Receiver<DaemonEvent>,
-    service: ServiceInfo,
+    services: Vec<ServiceInfo>,
     /// The links on which it answers.
     links: BTreeSet<String>,
     is_registered: bool,
 }
 
 impl Responder {
-    fn start(host_name: &str, port: u16) -> mdns_sd::Result<Self> {
+    fn start(host_name: &str, pages: Pages) -> mdns_sd::Result<Self> {
         let daemon = ServiceDaemon::new()?;
         let events = daemon.monitor()?;
         // Only where netd keeps an address: neither loopback nor what programs make.
         daemon.disable_interface(IfKind::All)?;
         let host = format!("{host_name}.local.");
         // The addresses are those of the link that is asked on, always as they are.
-        let service = ServiceInfo::new(SERVICE, host_name, &host, "", port, None)?.enable_addr_auto();
-        Ok(Self { daemon, events, service, links: BTreeSet::new(), is_registered: false })
+        let ports = [Some(pages.plain), pages.secure];
+        let services = SERVICES.iter().zip(ports).filter_map(|(service, port)| Some((service, port?)));
+        let services = services
+            .map(|(service, port)| Ok(ServiceInfo::new(service, host_name, &host, "", port, None)?.enable_addr_auto()));
+        let services = services.collect::<mdns_sd::Result<_>>()?;
+        Ok(Self { daemon, events, services, links: BTreeSet::new(), is_registered: false })
     }
 
     /// Follows the links, and hears of conflicts.
@@ -93,7 +104,9 @@ impl Responder {
             }
         }
         if !self.is_registered && !self.links.is_empty() {
-            self.daemon.register(self.service.clone())?;
+            for service in &self.services {
+                self.daemon.register(service.clone())?;
+            }
             self.is_registered = true;
         }
         Ok(())
@@ -101,8 +114,10 @@ impl Responder {
 
     /// Tells others to forget the name.
     async fn leave(self) {
-        if let Ok(done) = self.daemon.unregister(self.service.get_fullname()) {
-            let _ = done.recv_async().await;
+        for service in &self.services {
+            if let Ok(done) = self.daemon.unregister(service.get_fullname()) {
+                let _ = done.recv_async().await;
+            }
         }
     }
 }

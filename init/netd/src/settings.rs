@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use spec::control::env;
+use spec::control::{env, fd};
 use spec::{NetworkSettings, SecretText, SystemConfig, WifiNetwork};
 
 use crate::wifi::Known;
@@ -20,6 +20,8 @@ pub(crate) struct Settings {
     pub(crate) host_name: String,
     /// The port on which a browser finds the machine.
     pub(crate) web_port: u16,
+    /// The one on which it does through TLS.
+    pub(crate) secure_port: Option<u16>,
     /// `[network]`
     pub(crate) network: NetworkSettings,
     /// The Wi-Fi networks of that, with what opens them.
@@ -48,10 +50,14 @@ impl Settings {
 
     fn of(config: SystemConfig) -> Self {
         let known = config.wifi().iter().filter_map(known).collect();
-        let listener = config.listen.iter().find(|(name, _)| name.as_str() == WEB_LISTENER);
+        let port = |wanted: &str| {
+            let listener = config.listen.iter().find(|(name, _)| name.as_str() == wanted);
+            listener.map(|(_, address)| address.port())
+        };
         Self {
             host_name: config.host_name().to_owned(),
-            web_port: listener.map_or(WEB_PORT, |(_, address)| address.port()),
+            web_port: port(WEB_LISTENER).unwrap_or(WEB_PORT),
+            secure_port: port(fd::HTTPS),
             network: config.network.unwrap_or_default(),
             known,
         }
@@ -82,10 +88,11 @@ mod tests {
 
     #[test]
     fn what_init_writes_is_read() {
-        let source = "hostname = \"attic\"\n[listen]\ngateway = \"0.0.0.0:8080\"\n[network]\nlink = \"eth1\"";
+        let source = "hostname = \"attic\"\n[listen]\ngateway = \"0.0.0.0:8080\"\nhttps = \"0.0.0.0:8443\"\n[network]\nlink = \"eth1\"";
         let config = SystemConfig::parse("c", source).expect("sound");
         let settings = Settings::parse("netd.toml", &config.network_toml()).expect("sound");
         assert_eq!((settings.host_name.as_str(), settings.web_port), ("attic", 8080));
+        assert_eq!(settings.secure_port, Some(8443));
         assert_eq!(settings.network.link.as_ref().map(|link| link.as_str()), Some("eth1"));
     }
 
@@ -93,6 +100,7 @@ mod tests {
     fn without_a_word_of_the_owner_it_is_dhcp() {
         let settings = Settings::of(SystemConfig::default());
         assert_eq!((settings.host_name.as_str(), settings.web_port), ("llmbasedos", 80));
+        assert_eq!(settings.secure_port, None);
         assert_eq!(settings.network.address, AddressSource::Dhcp);
         let why = Settings::parse("netd.toml", "[network]\naddress = 7").expect_err("a problem");
         assert!(why.contains("netd.toml:2: network.address: must be a string"), "{why}");

@@ -13,6 +13,7 @@ mod first_stage;
 mod grow;
 mod grow_mbr;
 mod keepsakes;
+mod led;
 mod screen;
 mod second_stage;
 mod sectors;
@@ -22,6 +23,7 @@ mod upkeep;
 use std::path::Path;
 use std::time::Duration;
 
+pub(crate) use led::{Condition, Signs, has_address};
 pub(crate) use screen::{Screen, seconds_since_boot};
 pub(crate) use second_stage::Appliance;
 
@@ -82,6 +84,7 @@ pub(crate) fn appliance(inheritance: &Inheritance) -> ! {
         }
         Err(error) => {
             say(&format!("cannot supervise: {error}"));
+            appliance.led.show(Condition::Failed);
             say(&format!("the machine restarts in {} s", LAST_WORDS.as_secs()));
             std::thread::sleep(LAST_WORDS);
             Halt::Reboot

@@ -7,6 +7,7 @@ use spec::boot::{CONFIG_PARTITION, DATA_PARTITION, DEFAULT_CONFIG, Loader, MANIF
 
 use super::data::{DATA, Data};
 use super::disk::{self, Partition};
+use super::led::{Condition, LEDS, Led};
 use super::slots::Trial;
 use super::upkeep::{CHECK_MOST, Upkeep};
 use super::{attempt, end, keepsakes, load_modules, say, upkeep};
@@ -80,6 +81,7 @@ pub(crate) struct Appliance {
     /// How many seconds after the kernel PID 1 began.
     pub(crate) started: Option<f64>,
     pub(crate) upkeep: Upkeep,
+    pub(crate) led: Led,
 }
 
 impl Appliance {
@@ -102,6 +104,8 @@ impl Appliance {
             None => upkeep::start_watchdog(&line),
         };
         load_modules(Path::new(MODULES)).iter().for_each(|trouble| say(trouble));
+        let mut led = Led::find(Path::new(LEDS));
+        led.show(Condition::Busy);
         attempt("forbid more modules", fs::write("/proc/sys/kernel/modules_disabled", "1"));
         attempt("take Ctrl-Alt-Del", sys::take_ctrl_alt_del());
         attempt("forbid core dumps", sys::forbid_core_dumps());
@@ -116,7 +120,7 @@ impl Appliance {
         let loader = Loader::of_command_line(&line);
         let trial = root.zip(disk.as_deref()).map(|(root, disk)| Trial::of(root.slot, loader, &partitions, disk));
         let trial = trial.and_then(|trial| trial.map_err(|error| say(&format!("no trial of the slot: {error}"))).ok());
-        Self { root, data, started: inheritance.started, upkeep: Upkeep::new(&line, watchdog, trial) }
+        Self { root, data, started: inheritance.started, upkeep: Upkeep::new(&line, watchdog, trial), led }
     }
 
     /// How the services of this machine are run.
@@ -144,6 +148,11 @@ impl Appliance {
     /// How the data are, in words.
     pub(crate) fn describe_data(&self) -> String {
         self.data.describe()
+    }
+
+    /// Whether what is written lies on the data partition.
+    pub(crate) fn has_data(&self) -> bool {
+        self.data.lost.is_none()
     }
 
     /// Goes on without the data partition, which is mounted but cannot be used.

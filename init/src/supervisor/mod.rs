@@ -5,6 +5,7 @@
 //! gateway is to be told. Nothing in a turn waits, and what one source may say in a turn is bounded.
 
 mod cages;
+mod claim;
 mod disk;
 mod end;
 mod life;
@@ -28,11 +29,12 @@ use std::io;
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 
-use spec::control::ServiceState;
-use spec::{Activation, Name, SystemConfig, Token, paths};
+use spec::control::{Certificate, ServiceState};
+use spec::{Activation, Name, SystemConfig, paths};
 
 use crate::boot::{Appliance, seconds_since_boot};
 use crate::cage::Abilities;
+use crate::claim::Claim;
 use crate::command_line::{Mode, Options};
 use crate::connection::Connection;
 use crate::error::StartError;
@@ -43,7 +45,6 @@ use crate::machine::Event;
 use crate::manifests::Candidate;
 use crate::plan;
 use crate::sys::{self, Clock, FolderWatch, Groups, Halt, Interest, Millis, Poll, Ready, Signals, Source, Wish};
-use crate::token;
 use end::Stage;
 use logs::Logs;
 use peers::{Peer, Pending};
@@ -108,8 +109,12 @@ pub(crate) struct Supervisor {
     secrets: Keeping,
     /// What was joined, and who asks the radio.
     wifi: Wifi,
-    /// The token that the machine has made itself: its owner has given it none.
-    own_token: Option<Token>,
+    /// Whose the machine is, where it is an appliance.
+    claim: Option<Claim>,
+    /// By what the gateway is known, once it has said so.
+    certificate: Option<Certificate>,
+    /// Whether the machine has an address of its network.
+    has_address: bool,
     /// Kept for as long as init runs: the lock on the data folder.
     _lock: File,
 }
@@ -125,9 +130,9 @@ impl Supervisor {
         let signals = Signals::block().map_err(StartError::kernel("read signals"))?;
         sys::raise_open_files().map_err(StartError::kernel("raise the bound on its open files"))?;
         sys::adopt_orphans().map_err(StartError::kernel("adopt orphans"))?;
-        let (secrets, mut config, mut complaints) = secrets::open(options, &layout)?;
+        let (mut secrets, mut config, mut complaints) = secrets::open(options, &layout)?;
         let wifi = wifi::open(&layout, &mut config, &mut complaints);
-        let own_token = own_token(options, &layout, &mut config, &mut complaints);
+        let claim = claim::open(options, &layout, &config, &mut secrets, &mut complaints);
         let (mut library, more) = Library::open(&options.manifests, paths::user_manifests(&layout.data));
         complaints.extend(more);
         let (catalogue, more) = library.look();
@@ -138,9 +143,7 @@ impl Supervisor {
         let (listeners, troubles) = listeners::bind(&named, options, &config);
         match (options.mode, troubles) {
             (Mode::Developer, mut troubles) if !troubles.is_empty() => return Err(troubles.remove(0)),
-            (_, troubles) => {
-                complaints.extend(troubles.into_iter().map(|trouble| Complaint::plain(trouble.to_string())))
-            }
+            (_, troubles) => complaints.extend(troubles.iter().map(|trouble| Complaint::plain(trouble.to_string()))),
         }
         let mut groups = Groups::open(&layout.data, &layout.mark_prefix());
         let abilities = cages::find_abilities(options, &layout, &mut groups);
@@ -184,7 +187,9 @@ impl Supervisor {
             problems: Vec::new(),
             secrets,
             wifi,
-            own_token,
+            claim,
+            certificate: None,
+            has_address: false,
             _lock: lock,
         };
         supervisor.register().map_err(StartError::kernel("wait for its sources"))?;
@@ -322,6 +327,7 @@ impl Supervisor {
         self.say_when_up();
         self.settle_logs();
         self.settle_peers();
+        self.show_light();
     }
 
     /// The numbers of the services that `is` holds of.
@@ -375,30 +381,6 @@ impl Supervisor {
 
 fn open_null() -> io::Result<File> {
     File::options().read(true).write(true).open("/dev/null")
-}
-
-/// An appliance whose owner has given it no token has one of its own.
-fn own_token(
-    options: &Options,
-    layout: &Layout,
-    config: &mut SystemConfig,
-    complaints: &mut Vec<Complaint>,
-) -> Option<Token> {
-    if options.mode == Mode::Developer || !config.gateway.tokens.is_empty() {
-        return None;
-    }
-    let file = paths::gateway_token(&layout.data);
-    match token::kept(&file) {
-        Ok(token) => {
-            config.gateway.tokens.push(token.clone());
-            Some(token)
-        }
-        Err(error) => {
-            let consequence = "nobody can come in over the network";
-            complaints.push(Complaint::plain(format!("{}: {error}\n{consequence}", file.display())));
-            None
-        }
-    }
 }
 
 /// The folder of programs without a path, absolute: services start in folders of their own.

@@ -165,6 +165,13 @@ impl Supervisor {
             Call::SecretList => self.list_secrets(peer, id),
             Call::SecretDelete(name) => self.delete_secret(peer, id, &name),
             Call::Wifi(question) => self.ask_of_radio(peer, id, question),
+            Call::Claim(_) | Call::ClaimUsed | Call::Certificate(_) if matches!(peer, Peer::Client(_)) => {
+                self.refuse(peer, id, code::METHOD_NOT_FOUND, "this is for the gateway alone".to_owned());
+            }
+            Call::Claim(entered) => self.enter_code(peer, id, &entered.code),
+            Call::ClaimUsed => self.confirm_claim(peer, id),
+            Call::Certificate(certificate) => self.take_certificate(peer, id, certificate),
+            Call::SetupCode => self.new_setup_code(peer, id),
             Call::End(_) if self.mode == Mode::Developer => {
                 let message = "this is a developer's machine: Ctrl-C in the terminal of scripts/run stops everything";
                 self.refuse(peer, id, code::INTERNAL, message.to_owned());

@@ -7,7 +7,7 @@ use spec::control::{MachineStatus, ServiceInfo, ServiceState};
 use super::Supervisor;
 use super::end::Stage;
 use super::service::Service;
-use crate::boot::{Screen, seconds_since_boot};
+use crate::boot::{Screen, has_address, seconds_since_boot};
 use crate::command_line::Mode;
 use crate::sys;
 
@@ -41,13 +41,17 @@ impl Supervisor {
         }
         screen.lines.push(("services", services(&infos, self.ready_seconds.unwrap_or_default())));
         screen.lines.extend(failures(&infos).map(|failure| ("", failure)));
-        screen.lines.push(("claim", self.claim()));
+        screen.lines.extend(self.claim_lines());
         sys::write_screens(&screen.to_string());
     }
 
     /// Shows that the address has changed.
-    pub(super) fn show_network(&self, service: &Name) {
-        if self.stage == Stage::Up && self.appliance.is_some() && service.as_str() == NETWORK {
+    pub(super) fn show_network(&mut self, service: &Name) {
+        if self.appliance.is_none() || service.as_str() != NETWORK {
+            return;
+        }
+        self.has_address = has_address();
+        if self.stage == Stage::Up {
             sys::write_screens(&Screen::line(&("network", self.network())));
         }
     }
@@ -57,14 +61,6 @@ impl Supervisor {
         let status = service.and_then(|service| service.status.clone());
         let status = status.unwrap_or_else(|| "no address yet".to_owned());
         format!("{status} · http://{}.local", self.config.host_name())
-    }
-
-    /// How to come in. A token of the owner's own is not shown.
-    fn claim(&self) -> String {
-        match &self.own_token {
-            Some(token) => format!("from another machine, with the token   {}", token.as_str()),
-            None => "with a token of llmbasedos.toml".to_owned(),
-        }
     }
 
     /// How the machine as a whole is doing.
@@ -80,6 +76,9 @@ impl Supervisor {
             slot: appliance.and_then(|appliance| appliance.slot()),
             data: appliance.map(|appliance| appliance.describe_data()),
             network: appliance.map(|_| self.network()),
+            ownership: self.ownership(),
+            access_point: None,
+            certificate_sha256: self.certificate.as_ref().map(|known| known.sha256.clone()),
             watchdog_seconds: appliance.and_then(|appliance| appliance.upkeep.watchdog_seconds()),
             problems: self.problems.clone(),
         }

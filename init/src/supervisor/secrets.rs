@@ -10,6 +10,7 @@ use spec::caller::code;
 use spec::control::{self, SECRET_MAX, SecretInfo};
 use spec::redaction::{Fingerprints, Redactor};
 use spec::{Name, SystemConfig, paths};
+use zeroize::Zeroizing;
 
 use super::Supervisor;
 use super::peers::Peer;
@@ -30,6 +31,8 @@ pub(super) struct Keeping {
     fingerprints: Fingerprints,
     /// Hides secrets in what init itself says, and in what it passes on.
     pub(super) redactor: Redactor,
+    /// What is not for logs beside secrets: the code and the token of a claim.
+    also: Vec<Zeroizing<String>>,
     /// What was moved here from the configuration, to be said once.
     pub(super) imported: Vec<String>,
 }
@@ -53,7 +56,7 @@ pub(super) fn open(options: &Options, layout: &Layout) -> Result<(Keeping, Syste
     problems.extend(store.take_remark());
     let key = random_key().map_err(StartError::kernel("read random bytes"))?;
     let (fingerprints, redactor) = (Fingerprints::default(), Redactor::default());
-    let mut keeping = Keeping { store, key, fingerprints, redactor, imported };
+    let mut keeping = Keeping { store, key, fingerprints, redactor, also: Vec::new(), imported };
     problems.extend(keeping.know().into_iter().map(|name| too_many_lines(&name)));
     let (config, mut complaints) = library::read_config(&options.config);
     complaints.extend(problems.into_iter().map(Complaint::plain));
@@ -61,9 +64,19 @@ pub(super) fn open(options: &Options, layout: &Layout) -> Result<(Keeping, Syste
 }
 
 impl Keeping {
+    /// Hides these as well, in the place of those before.
+    pub(super) fn also_hide(&mut self, texts: impl Iterator<Item = String>) {
+        self.also = texts.map(Zeroizing::new).collect();
+        self.know();
+    }
+
     /// Makes the fingerprints anew; answers the secrets of which not all lines are looked for.
     fn know(&mut self) -> Vec<Name> {
-        let (fingerprints, left_out) = self.store.fingerprints(&self.key);
+        let (mut fingerprints, left_out) = self.store.fingerprints(&self.key);
+        // They are few and short, so that there is room for them; where there is not, they are still in no message.
+        for text in &self.also {
+            fingerprints.add(text.as_bytes());
+        }
         self.redactor = Redactor::new(&fingerprints);
         self.fingerprints = fingerprints;
         left_out

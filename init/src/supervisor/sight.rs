@@ -66,7 +66,7 @@ pub(super) fn check(plan: &Plan, environment: &BTreeMap<String, String>) -> Resu
 /// # Errors
 /// The first that is the system's own.
 pub(super) fn check_mounts(manifest: &Manifest, layout: &Layout) -> Result<(), Unseen> {
-    let own = ["arcs", "arcs.d", "gateway.token", "keys", "llmbasedos.toml", "log", "run", "secrets"];
+    let own = ["arcs", "arcs.d", "gateway.claim", "keys", "llmbasedos.toml", "log", "run", "secrets"];
     let own = own.iter().map(|name| layout.data.join(name)).chain([layout.run.clone()]);
     let machines = ["/run", "/dev", "/proc", "/sys"].map(PathBuf::from);
     let forbidden: Vec<PathBuf> = own.chain(machines).map(|path| path.canonicalize().unwrap_or(path)).collect();

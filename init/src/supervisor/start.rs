@@ -7,6 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
+use spec::control::fd;
 use spec::{Layer, Origin, paths};
 
 use super::Supervisor;
@@ -97,6 +98,7 @@ impl Supervisor {
             layout: &self.layout,
             programs: &self.programs,
             config: &self.config,
+            gateway: self.gateway_start(),
             inherited: &self.inherited,
             abilities: &self.abilities,
             is_dynamic: elf::is_dynamic(program),
@@ -279,5 +281,9 @@ fn descriptors<'a>(
         Handed::ControlChannel => channel.map(AsFd::as_fd).ok_or(Failure::NoSocket),
         Handed::Listener(name) => listeners.get(name).map(AsFd::as_fd).ok_or_else(|| Failure::NoListener(name.clone())),
     };
-    plan.descriptors.iter().map(|(name, handed)| Ok((name.clone(), find(handed)?))).collect()
+    // Without a certificate's door the gateway still has the other one.
+    let is_there =
+        |(name, _): &&(String, Handed)| name != fd::HTTPS || listeners.keys().any(|one| one.as_str() == name);
+    let handed = plan.descriptors.iter().filter(is_there);
+    handed.map(|(name, handed)| Ok((name.clone(), find(handed)?))).collect()
 }

@@ -75,7 +75,7 @@ fn see_folders(at: &str) -> Outcome {
 
 fn read_secrets(at: &str) -> Outcome {
     let handed = fs::read_dir("/run/secrets").map(|_| "read /run/secrets".to_owned());
-    let stored = both(at, &["secrets/key", "secrets/store", "keys", "gateway.token", "llmbasedos.toml"]);
+    let stored = both(at, &["secrets/key", "secrets/store", "keys", "gateway.claim", "llmbasedos.toml"]);
     let environments = others("").into_iter().map(|pid| opened(format!("/proc/{pid}/environ")));
     first(
         [handed.map_err(|error| refused("open", &error))]

@@ -117,14 +117,17 @@ fn without_a_time_server_the_clock_is_left_alone() {
 #[test]
 fn the_name_and_the_web_page_are_found() {
     on_a_lan("the_name_and_the_web_page_are_found", || {
-        let mut lan = Lan::start(&format!("{STATIC}time_servers = []\n[listen]\ngateway = \"0.0.0.0:8080\""));
+        let listen = "[listen]\ngateway = \"0.0.0.0:8080\"\nhttps = \"0.0.0.0:8443\"";
+        let mut lan = Lan::start(&format!("{STATIC}time_servers = []\n{listen}"));
         lan.plug_in();
         lan.hears("STATUS=eth0 10.77.0.2");
         ask_name("attic.local", servers::A, &[0, 4, 10, 77, 0, 2]);
         ask_name("_http._tcp.local", servers::PTR, b"\x05attic");
         // Priority, weight, port.
-        let port = 8080_u16.to_be_bytes();
-        ask_name("attic._http._tcp.local", servers::SRV, &[0, 0, 0, 0, port[0], port[1]]);
+        for (service, port) in [("_http._tcp", 8080_u16), ("_https._tcp", 8443)] {
+            let port = port.to_be_bytes();
+            ask_name(&format!("attic.{service}.local"), servers::SRV, &[0, 0, 0, 0, port[0], port[1]]);
+        }
         assert!(lan.ends_when_asked());
     });
 }

@@ -1,0 +1,136 @@
+use std::fs;
+use std::path::Path;
+
+use super::*;
+
+fn settings(text: &str) -> GatewaySettings {
+    spec::SystemConfig::parse("c", &format!("[gateway]\n{text}")).expect("sound").gateway
+}
+
+/// The machine starts.
+fn start(folder: &Path, text: &str) -> Claim {
+    let (claim, made) = Claim::open(folder.join("gateway.claim"), &settings(text));
+    made.expect("kept");
+    claim
+}
+
+fn folder() -> tempfile::TempDir {
+    tempfile::tempdir().expect("a folder")
+}
+
+#[test]
+fn a_machine_has_one_code_until_somebody_enters_it() {
+    let folder = folder();
+    let mut claim = start(folder.path(), "");
+    let code = claim.shown().expect("a code");
+    assert_eq!((claim.ownership(), code.len(), claim.token()), (Ownership::Open, 9, None));
+    assert_eq!(start(folder.path(), "").shown(), Some(code.clone()), "it outlives a restart");
+    assert_ne!(start(self::folder().path(), "").shown(), Some(code.clone()), "another machine has another");
+
+    assert!(matches!(claim.enter("2222-2222", 0), Err(ClaimError::Wrong)));
+    let token = claim.enter(&code.to_lowercase().replace('-', ""), 0).expect("claimed");
+    assert_eq!((claim.ownership(), claim.shown(), claim.token()), (Ownership::Claimed, None, Some(&token)));
+    assert!(matches!(claim.enter(&code, 0), Err(ClaimError::NotOpen)), "once");
+    assert!(claim.confirm().expect("kept"), "that is news");
+    assert!(!claim.confirm().expect("nothing to keep"));
+    let again = start(folder.path(), "");
+    assert_eq!((again.ownership(), again.token()), (Ownership::Claimed, Some(&token)), "that outlives a restart too");
+}
+
+#[test]
+fn a_power_cut_leaves_neither_two_claims_nor_none() {
+    let folder = folder();
+    let mut claim = start(folder.path(), "");
+    let code = claim.shown().expect("a code");
+    // Before the file is replaced nothing has happened.
+    fs::write(folder.path().join("gateway.new"), "{\"code\":null,\"tok").expect("written");
+    assert_eq!(start(folder.path(), "").shown(), Some(code.clone()));
+    // After it, the code is void, whether the token arrived or not; and where nobody has shown it, so is the token.
+    let token = claim.enter(&code, 0).expect("claimed");
+    let mut after = start(folder.path(), "");
+    assert_eq!((after.ownership(), after.token()), (Ownership::Open, None));
+    let next = after.shown().expect("another code");
+    assert_ne!(next, code);
+    assert!(matches!(after.enter(&code, 0), Err(ClaimError::Wrong)));
+    assert_ne!(after.enter(&next, 0).expect("claimed"), token);
+}
+
+#[test]
+fn what_cannot_be_written_down_does_not_count() {
+    let folder = folder();
+    let mut claim = start(folder.path(), "");
+    let code = claim.shown().expect("a code");
+    claim.file = folder.path().join("no such folder/gateway.claim");
+    assert!(matches!(claim.enter(&code, 0), Err(ClaimError::Keep(_))));
+    assert_eq!((claim.ownership(), claim.token()), (Ownership::Open, None));
+    let (broken, made) = Claim::open(claim.file.clone(), &settings(""));
+    assert!(made.is_err() && broken.shown().is_some(), "it has a code as long as it runs");
+}
+
+#[test]
+fn the_owners_own_code_opens_once_and_another_one_opens_anew() {
+    let folder = folder();
+    let mine = "setup_code = \"my-own-code\"";
+    let mut claim = start(folder.path(), mine);
+    assert_eq!((claim.ownership(), claim.shown()), (Ownership::Open, None), "it is not on the screen");
+    let token = claim.enter("MY OWN CODE", 0).expect("claimed");
+    claim.confirm().expect("kept");
+    let mut after = start(folder.path(), mine);
+    assert_eq!(after.ownership(), Ownership::Claimed, "it is void, wherever it still stands");
+    assert!(after.enter("my-own-code", 0).is_err());
+    assert_eq!(start(folder.path(), "").ownership(), Ownership::Claimed);
+
+    let mut anew = start(folder.path(), "setup_code = \"another-code\"");
+    assert_eq!((anew.ownership(), anew.token()), (Ownership::Open, Some(&token)), "the token counts until then");
+    let second = anew.enter("another-code", 0).expect("claimed");
+    assert!(second != token && anew.token() == Some(&second));
+}
+
+#[test]
+fn an_owner_who_has_lost_the_token_gets_a_new_code() {
+    let folder = folder();
+    let mut claim = start(folder.path(), "");
+    let first = claim.shown().expect("a code");
+    let token = claim.enter(&first, 0).expect("claimed");
+    claim.confirm().expect("kept");
+    let code = claim.renew().expect("made");
+    assert_eq!((claim.shown(), claim.ownership(), claim.token()), (Some(code.clone()), Ownership::Open, Some(&token)));
+    let mut after = start(folder.path(), "");
+    assert_eq!((after.shown(), after.token()), (Some(code.clone()), Some(&token)));
+    assert!(after.enter(&first, 0).is_err());
+    assert_ne!(after.enter(&code, 0).expect("claimed"), token);
+    assert_ne!(claim.renew().expect("made"), code, "each is new");
+}
+
+#[test]
+fn a_token_in_the_owners_file_leaves_nothing_to_claim() {
+    let folder = folder();
+    let mut claim = start(folder.path(), "tokens = [\"0123456789abcdef\"]");
+    assert_eq!((claim.ownership(), claim.shown()), (Ownership::Settled, None));
+    assert!(matches!(claim.enter("2222-2222", 0), Err(ClaimError::NotOpen)));
+    let code = "tokens = [\"0123456789abcdef\"]\nsetup_code = \"my-own-code\"";
+    assert_eq!(start(folder.path(), code).ownership(), Ownership::Open, "unless there is a code as well");
+}
+
+#[test]
+fn whoever_guesses_waits() {
+    let folder = folder();
+    let mut claim = start(folder.path(), "");
+    let code = claim.shown().expect("a code");
+    for _ in 0..5 {
+        assert!(matches!(claim.enter("guess", 0), Err(ClaimError::Wrong)));
+    }
+    let refused = claim.enter(&code, 9_000).expect_err("the right code waits as well").to_string();
+    assert_eq!(refused, "too many wrong codes: try again in 1 s");
+    claim.enter(&code, 10_000).expect("claimed");
+}
+
+#[test]
+fn letters_are_as_likely_as_each_other() {
+    let text = random_text(SetupCode::ALPHABET, 30_000).expect("random");
+    for letter in SetupCode::ALPHABET {
+        let count = text.bytes().filter(|byte| byte == letter).count();
+        // Ten standard deviations around 1000: about 31 each.
+        assert!((690..1310).contains(&count), "{}: {count}", char::from(*letter));
+    }
+}
