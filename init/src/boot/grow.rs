@@ -3,7 +3,7 @@
 //! An image is as large as what is in it, and a disk is as large as it was bought. So at the first boot the backup of
 //! the table is written to the disk's end and flushed, and only then the table at its beginning: whichever of the two is
 //! torn by a power cut, the other is whole, and the kernel (told `gpt`) takes that one. Nothing is written where all is
-//! as it should be.
+//! as it should be. An MBR has no backup, and no need of one (`grow_mbr.rs`).
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -15,6 +15,7 @@ use gpt::{GptConfig, GptError};
 
 use super::disk::Partition;
 use super::grow_mbr;
+use super::sectors::Bytes;
 use crate::sys;
 
 /// The kernel's unit for partitions.
@@ -35,17 +36,13 @@ const BLOCK_SIZE: usize = 0x18;
 /// Makes the partition as large as its disk allows, if it is the last one; answers whether it grew.
 pub(super) fn grow_partition(partition: &Partition) -> Result<bool, GptError> {
     let mut disk = File::options().read(true).write(true).open(Path::new("/dev").join(&partition.disk))?;
-    if grow_mbr::is_ours(&disk)? {
-        let sectors = disk.seek(SeekFrom::End(0))? / SECTOR;
-        let Some(change) = grow_mbr::planned(&disk, sectors, partition.number)? else { return Ok(false) };
-        change.write(&disk)?;
-        if change.grows {
-            sys::resize_partition(&disk, partition.number, change.start, change.length)?;
-        }
-        return Ok(change.grows);
-    }
-    let Some(change) = planned(&disk, partition.number)? else { return Ok(false) };
-    change.staged.write(&disk)?;
+    let sectors = disk.seek(SeekFrom::End(0))? / SECTOR;
+    let change = match grow_mbr::is_ours(&disk)? {
+        true => grow_mbr::planned(&disk, sectors, partition.number)?,
+        false => planned(&disk, partition.number)?,
+    };
+    let Some(change) = change else { return Ok(false) };
+    change.write(&disk)?;
     if change.grows {
         sys::resize_partition(&disk, partition.number, change.start, change.length)?;
     }
@@ -71,12 +68,23 @@ pub(super) fn grow_file_system(device: &Path, mounted_on: &Path) -> io::Result<b
 }
 
 /// What is to be done to a disk.
-struct Change {
-    staged: Staged<File>,
-    grows: bool,
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Change {
+    /// Sectors by their numbers, in steps: each is safe before the next one begins.
+    pub(super) steps: Vec<Vec<(u64, Bytes)>>,
+    pub(super) grows: bool,
     /// Of the partition, in bytes.
-    start: u64,
-    length: u64,
+    pub(super) start: u64,
+    pub(super) length: u64,
+}
+
+impl Change {
+    pub(super) fn write(&self, disk: &File) -> io::Result<()> {
+        self.steps.iter().try_for_each(|step| {
+            step.iter().try_for_each(|(sector, bytes)| disk.write_all_at(bytes, sector * SECTOR))?;
+            disk.sync_all()
+        })
+    }
 }
 
 /// The change that gives partition `number` all room behind it; `None` where there is nothing to do.
@@ -99,7 +107,7 @@ fn planned(disk: &File, number: u32) -> Result<Option<Change>, GptError> {
     table.update_partitions(partitions)?;
     table.write_inplace()?;
     drop(table);
-    Ok(Some(Change { staged, grows, start: first * SECTOR, length: (last + 1 - first) * SECTOR }))
+    Ok(Some(Change { steps: staged.steps(), grows, start: first * SECTOR, length: (last + 1 - first) * SECTOR }))
 }
 
 fn config() -> GptConfig {
@@ -137,7 +145,7 @@ impl Table {
 struct Staged<D> {
     disk: D,
     at: u64,
-    sectors: BTreeMap<u64, [u8; 512]>,
+    sectors: BTreeMap<u64, Bytes>,
 }
 
 impl Staged<File> {
@@ -145,19 +153,14 @@ impl Staged<File> {
         Ok(Self { disk: disk.try_clone()?, at: 0, sectors: BTreeMap::new() })
     }
 
-    /// Writes what was kept back: the second half of the disk, and when that is safe the first.
-    fn write(&self, disk: &File) -> io::Result<()> {
-        let Some(&last) = self.sectors.keys().next_back() else { return Ok(()) };
-        for half in [self.sectors.range(last / 2 + 1..), self.sectors.range(..=last / 2)] {
-            for (sector, bytes) in half {
-                disk.write_all_at(bytes, sector * SECTOR)?;
-            }
-            disk.sync_all()?;
-        }
-        Ok(())
+    /// What was kept back, as it is to be written: the second half of the disk, and when that is safe the first.
+    fn steps(mut self) -> Vec<Vec<(u64, Bytes)>> {
+        let last = self.sectors.keys().next_back().copied().unwrap_or_default();
+        let second = self.sectors.split_off(&(last / 2 + 1));
+        [second, self.sectors].map(|half| half.into_iter().collect()).into()
     }
 
-    fn sector(&self, number: u64) -> io::Result<[u8; 512]> {
+    fn sector(&self, number: u64) -> io::Result<Bytes> {
         if let Some(staged) = self.sectors.get(&number) {
             return Ok(*staged);
         }
@@ -262,7 +265,7 @@ mod tests {
         open(&path).set_len(20 * MIB).expect("a larger disk");
         let change = planned(&open(&path), 2).expect("read").expect("it can grow");
         assert_eq!((change.grows, change.start, change.length), (true, 3 * MIB, 16 * MIB));
-        change.staged.write(&open(&path)).expect("written");
+        change.write(&open(&path)).expect("written");
         assert_eq!(size_of_data(&path), 16 * MIB);
         assert!(planned(&open(&path), 2).expect("read").is_none(), "it has grown");
         assert!(planned(&open(&path), 1).expect("read").is_none(), "one in the middle stays");
@@ -274,20 +277,18 @@ mod tests {
         let path = disk(folder.path());
         open(&path).set_len(20 * MIB).expect("a larger disk");
         let change = planned(&open(&path), 2).expect("read").expect("it can grow");
-        let last = *change.staged.sectors.keys().next_back().expect("written");
-        let order = |from: u64, to: u64| change.staged.sectors.range(from..to);
-        let writes: Vec<_> = order(last / 2 + 1, u64::MAX).chain(order(0, last / 2 + 1)).collect();
+        let writes: Vec<_> = change.steps.iter().flatten().collect();
         assert!(writes.len() >= 4, "two headers and two arrays: {}", writes.len());
         for cut in 0..=writes.len() {
             let copy = folder.path().join("cut");
             std::fs::copy(&path, &copy).expect("copied");
             for (sector, bytes) in writes.iter().take(cut) {
-                open(&copy).write_all_at(*bytes, **sector * SECTOR).expect("written");
+                open(&copy).write_all_at(bytes, sector * SECTOR).expect("written");
             }
             let size = size_of_data(&copy);
             assert!(size == 4 * MIB || size == 16 * MIB, "cut {cut}: {size}");
             if let Some(again) = planned(&open(&copy), 2).expect("read") {
-                again.staged.write(&open(&copy)).expect("written");
+                again.write(&open(&copy)).expect("written");
             }
             assert_eq!(size_of_data(&copy), 16 * MIB, "cut {cut}");
         }

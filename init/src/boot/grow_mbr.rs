@@ -8,32 +8,13 @@ use std::os::unix::fs::FileExt;
 
 use spec::boot::mbr::{self, Entry, Table};
 
+use super::grow::Change;
 use super::sectors::Bytes;
 
 /// The kernel's unit for partitions.
 const SECTOR: u64 = 512;
 /// The data end at a multiple of this, in sectors, as all partitions do.
 const ALIGNMENT: u64 = (1 << 20) / SECTOR;
-
-/// What is to be done to a disk.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Change {
-    /// The sectors, in the order in which they are written.
-    writes: Vec<(u64, Bytes)>,
-    pub(super) grows: bool,
-    /// Of the partition, in bytes.
-    pub(super) start: u64,
-    pub(super) length: u64,
-}
-
-impl Change {
-    pub(super) fn write(&self, disk: &File) -> io::Result<()> {
-        self.writes.iter().try_for_each(|(sector, bytes)| {
-            disk.write_all_at(bytes, sector * SECTOR)?;
-            disk.sync_all()
-        })
-    }
-}
 
 /// Whether the table of a disk is an MBR of ours.
 pub(super) fn is_ours(disk: &File) -> io::Result<bool> {
@@ -55,21 +36,21 @@ pub(super) fn planned(disk: &File, sectors: u64, number: u32) -> io::Result<Opti
         return Ok(None);
     };
     let begin = u64::from(extended.first);
-    let mut writes = Vec::new();
+    let mut steps = Vec::new();
     // Where each begins, from the outside to the inside; of a chain with one member, the first two are the same.
     for ((sector, place), from) in [((0, place), begin), (link, data.entry.0), (data.entry, data.first)] {
         let table = Table::parse(&read(disk, sector)?);
         let Some((table, entry)) = table.and_then(|table| Some((table, table.entry(place)?))) else { continue };
         let length = u32::try_from(end.saturating_sub(from)).unwrap_or(u32::MAX);
         if entry.sectors < length {
-            writes.push((sector, table.with(place, Entry { sectors: length, ..entry }).to_sector()));
+            steps.push(vec![(sector, table.with(place, Entry { sectors: length, ..entry }).to_sector())]);
         }
     }
-    if writes.is_empty() {
+    if steps.is_empty() {
         return Ok(None);
     }
     let (start, length) = (data.first * SECTOR, (end - data.first) * SECTOR);
-    Ok(Some(Change { writes, grows: end > data.first + data.sectors, start, length }))
+    Ok(Some(Change { steps, grows: end > data.first + data.sectors, start, length }))
 }
 
 fn read(disk: &File, sector: u64) -> io::Result<Bytes> {
@@ -137,12 +118,12 @@ mod tests {
             let disk = disk();
             disk.set_len(20 << 20).expect("a larger disk");
             let mut change = plan(&disk).expect("it can grow");
-            assert_eq!(change.writes.len(), 3);
-            change.writes.truncate(cut);
+            assert_eq!(change.steps.len(), 3);
+            change.steps.truncate(cut);
             change.write(&disk).expect("written");
             assert_eq!(size_of_data(&disk), if cut == 3 { 14 } else { 2 }, "cut {cut}");
             if let Some(rest) = plan(&disk) {
-                assert_eq!(rest.writes.len(), 3 - cut);
+                assert_eq!(rest.steps.len(), 3 - cut);
                 rest.write(&disk).expect("written");
             }
             assert_eq!((size_of_data(&disk), plan(&disk)), (14, None), "cut {cut}");
