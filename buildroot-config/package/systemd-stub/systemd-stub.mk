@@ -21,7 +21,7 @@ SYSTEMD_STUB_SOURCE = systemd-$(SYSTEMD_STUB_VERSION).tar.gz
 SYSTEMD_STUB_DL_SUBDIR = systemd
 SYSTEMD_STUB_LICENSE_FILES = LICENSE.LGPL2.1
 
-SYSTEMD_STUB_DEPENDENCIES = \
+SYSTEMD_STUB_DEPENDENCIES += \
 	host-gperf \
 	host-python-jinja2 \
 	host-python-pyelftools \
@@ -29,7 +29,7 @@ SYSTEMD_STUB_DEPENDENCIES = \
 	libxcrypt \
 	util-linux-libs
 
-SYSTEMD_STUB_CONF_OPTS = \
+SYSTEMD_STUB_CONF_OPTS += \
 	--auto-features=disabled \
 	-Defi=true \
 	-Dbootloader=enabled \
