@@ -11,6 +11,8 @@ mod foreign;
 mod identity;
 mod mcp;
 mod own_tools;
+mod pages;
 mod system;
+mod tls;
 mod websocket;
 mod wire;

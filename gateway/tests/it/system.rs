@@ -1,5 +1,6 @@
 //! A running gateway, and the test in the place of init.
 
+use std::collections::BTreeMap;
 use std::io::{IoSlice, Write as _};
 use std::mem::{ManuallyDrop, MaybeUninit};
 use std::net::{SocketAddr, TcpListener};
@@ -33,12 +34,18 @@ pub(crate) async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
 pub(crate) struct System {
     pub(crate) folder: TempDir,
     pub(crate) address: SocketAddr,
+    /// Its door for TLS, where it listens for other machines.
+    pub(crate) secure: Option<SocketAddr>,
     /// What the gateway asked init for, beside the first `services`.
     pub(crate) asked: mpsc::UnboundedReceiver<Value>,
     control: Arc<UnixStream>,
     services: Arc<Mutex<Vec<Value>>>,
+    answers: Answers,
     gateway: Child,
 }
+
+/// What init answers to a method where that is not what it always does: a message without its id.
+type Answers = Arc<Mutex<BTreeMap<String, Value>>>;
 
 impl System {
     /// A gateway that knows `arcs` when it is ready.
@@ -53,10 +60,17 @@ impl System {
 
     /// The same, listening where other machines reach it, with the settings that init would make for it.
     pub(crate) async fn start_open(settings: Option<&str>, arcs: &[&FakeArc]) -> Self {
-        Self::start_with(tempfile::tempdir().expect("a folder"), "0.0.0.0:0", settings, arcs).await
+        Self::start_open_in(tempfile::tempdir().expect("a folder"), settings, arcs).await
+    }
+
+    /// The same, with the data of a gateway before it.
+    pub(crate) async fn start_open_in(folder: TempDir, settings: Option<&str>, arcs: &[&FakeArc]) -> Self {
+        Self::start_with(folder, "0.0.0.0:0", settings, arcs).await
     }
 
     async fn start_with(folder: TempDir, listen: &str, settings: Option<&str>, arcs: &[&FakeArc]) -> Self {
+        // Its own folder, as init makes it.
+        std::fs::create_dir_all(folder.path().join("arcs/gateway")).expect("made");
         let owner = owner_socket(folder.path());
         let _ = std::fs::remove_file(&owner);
         let owner = UnixListener::bind(owner).expect("a socket");
@@ -70,15 +84,35 @@ impl System {
         for arc in arcs {
             send_added(&control, arc);
         }
-        let descriptors = [owner.into(), websocket.into(), theirs.into()];
-        let gateway = spawn(folder.path(), &notify_path, settings, descriptors);
+        let https = (!address.ip().is_loopback()).then(|| TcpListener::bind(listen).expect("a port"));
+        let secure = https.as_ref().map(|https| https.local_addr().expect("an address"));
+        let mut descriptors = vec![owner.into(), websocket.into(), theirs.into()];
+        descriptors.extend(https.map(OwnedFd::from));
+        let gateway = spawn(folder.path(), &notify_path, settings, &descriptors);
+        drop(descriptors);
+        let answers = Answers::default();
         let services = Arc::new(Mutex::new(Vec::new()));
         let (sender, asked) = mpsc::unbounded_channel();
-        tokio::spawn(answer_as_init(Arc::clone(&control), Arc::clone(&services), sender));
+        tokio::spawn(answer_as_init(Arc::clone(&control), Arc::clone(&services), Arc::clone(&answers), sender));
         let mut buffer = [0; 64];
         let length = soon("READY=1", notify.recv(&mut buffer)).await.expect("a datagram");
         assert_eq!(&buffer[..length], b"READY=1");
-        Self { folder, address, asked, control, services, gateway }
+        Self { folder, address, secure, asked, control, services, answers, gateway }
+    }
+
+    /// From now on init answers this to that method: `{"result": …}` or `{"error": …}`.
+    pub(crate) fn init_answers(&self, method: &str, answer: Value) {
+        self.answers.lock().expect("sound").insert(method.to_owned(), answer);
+    }
+
+    /// The next that init is asked for by that method, its params; what it is asked before that is passed over.
+    pub(crate) async fn is_asked(&mut self, method: &str) -> Value {
+        loop {
+            let asked = soon(method, self.asked.recv()).await.expect("a request");
+            if asked["method"] == method {
+                return asked["params"].clone();
+            }
+        }
     }
 
     /// A connection of the owner.
@@ -174,6 +208,7 @@ fn send_added(control: &UnixStream, arc: &FakeArc) {
 async fn answer_as_init(
     control: Arc<UnixStream>,
     services: Arc<Mutex<Vec<Value>>>,
+    answers: Answers,
     asked: mpsc::UnboundedSender<Value>,
 ) {
     let reader = control.try_clone().expect("a descriptor");
@@ -185,7 +220,9 @@ async fn answer_as_init(
     while let Some(line) = received.recv().await {
         let request: Value = serde_json::from_str(&line).expect("JSON");
         let (method, params) = (request["method"].as_str().expect("a method"), &request["params"]);
+        let stated = answers.lock().expect("sound").get(method).cloned();
         let answer = match (method, params["name"].as_str()) {
+            _ if stated.is_some() => stated.unwrap_or_default(),
             ("services", _) => json!({ "result": *services.lock().expect("sound") }),
             (_, Some("nobody")) => json!({ "error": { "code": -32602, "message": "there is no service nobody" } }),
             (_, name) => json!({ "result": service(name.unwrap_or("all"), method, None) }),
@@ -201,17 +238,17 @@ async fn answer_as_init(
 }
 
 #[expect(unsafe_code, reason = "descriptors get their numbers between fork and exec")]
-fn spawn(folder: &Path, notify: &Path, settings: Option<&str>, descriptors: [OwnedFd; 3]) -> Child {
+fn spawn(folder: &Path, notify: &Path, settings: Option<&str>, descriptors: &[OwnedFd]) -> Child {
     // Out of the way of the numbers that they are to have.
     let above = |descriptor: &OwnedFd| rustix::io::fcntl_dupfd_cloexec(descriptor, 100).expect("a descriptor");
-    let sources = descriptors.each_ref().map(above);
+    let sources: Vec<OwnedFd> = descriptors.iter().map(above).collect();
     // `LISTEN_PID` must be the gateway's own, which only the shell that becomes the gateway knows.
     let mut command = Command::new("/bin/sh");
     command
         .args(["-c", "LISTEN_PID=$$ exec \"$0\"", env!("CARGO_BIN_EXE_gateway")])
         .env_clear()
-        .env("LISTEN_FDS", "3")
-        .env("LISTEN_FDNAMES", "gateway.sock:gateway:control")
+        .env("LISTEN_FDS", sources.len().to_string())
+        .env("LISTEN_FDNAMES", "gateway.sock:gateway:control:https")
         .env("NOTIFY_SOCKET", notify)
         .env("ARC_DATA", folder)
         .env("RUST_LOG", std::env::var("RUST_LOG").unwrap_or_else(|_| "warn".to_owned()))
