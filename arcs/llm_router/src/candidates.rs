@@ -29,8 +29,9 @@ impl Candidate<'_> {
             let is_elsewhere = models.iter().any(|listed| is_model(&listed.name, model) && listed.is_elsewhere);
             return if is_elsewhere { Err(Failure::Private) } else { Ok(model.clone()) };
         }
-        let none =
-            || Failure::NoModel { words: "it has none at all; with Ollama: `ollama pull qwen2.5:0.5b`".to_owned() };
+        let none = || Failure::NoModel {
+            words: "it has none at all; with Ollama: `luca-run llm.pull qwen2.5:1.5b`".to_owned(),
+        };
         // One on this machine is preferred, whatever is asked.
         match models.into_iter().min_by_key(|listed| listed.is_elsewhere).ok_or_else(none)? {
             Listed { is_elsewhere: true, .. } if is_private => Err(Failure::Private),

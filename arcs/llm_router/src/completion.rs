@@ -98,6 +98,8 @@ pub struct ModelState {
     pub model: Option<String>,
     /// Whether it would answer now.
     pub ready: bool,
+    /// All that the backend has, as far as it says: at most a hundred.
+    pub models: Vec<String>,
     /// Why not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,

@@ -160,6 +160,9 @@ impl Router {
     async fn state(&self, backend: &Backend) -> ModelState {
         let named = backend.settings.model.clone();
         let listed = backend.models(self.patience.list).await;
+        /// Cloud providers list hundreds.
+        const MOST: usize = 100;
+        let models = listed.iter().flatten().map(|listed| listed.name.clone()).take(MOST).collect();
         let (model, error) = match (named, listed) {
             (named, Err(failure)) => (named, Some(failure.to_string())),
             // llama.cpp's server lists its one model by its file's path, and takes every name for it.
@@ -171,7 +174,7 @@ impl Router {
             }
             (None, Ok(all)) => match all.into_iter().min_by_key(|listed| listed.is_elsewhere) {
                 Some(first) => (Some(first.name), None),
-                None => (None, Some("the backend has no model".to_owned())),
+                None => (None, Some(no_model(backend.settings.kind).to_owned())),
             },
         };
         ModelState {
@@ -179,8 +182,17 @@ impl Router {
             kind: backend.settings.kind.word(),
             model,
             ready: error.is_none(),
+            models,
             error,
         }
+    }
+}
+
+/// A backend without any, and what to do.
+fn no_model(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Ollama => "the backend has no model: `luca-run llm.pull qwen2.5:1.5b` fetches one",
+        Kind::OpenAi | Kind::Gemini => "the backend has no model",
     }
 }
 

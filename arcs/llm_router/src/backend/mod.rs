@@ -5,6 +5,7 @@ mod error_body;
 mod gemini;
 mod ollama;
 mod openai;
+mod store;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -24,6 +25,7 @@ use crate::router::Patience;
 use crate::settings::{BackendSettings, Kind};
 use crate::watcher::{Telling, Watcher};
 use connection::Lines;
+pub(crate) use store::Step;
 
 /// The longest name of a model, in bytes.
 const MAX_NAME: usize = 200;

@@ -7,4 +7,5 @@ mod process;
 mod protocols;
 mod schemas;
 mod server;
+mod store;
 mod world;

@@ -108,10 +108,12 @@ async fn models_tell_the_state_of_every_backend() {
         ollama.url
     );
     let states = serde_json::to_value(router(&settings).models().await).unwrap();
+    let models = json!(["qwen:0.5b", "smol:latest"]);
+    let lacks = "the backend does not have big";
     let expected = json!([
-        {"backend": "gone", "kind": "openai", "model": "x", "ready": false, "error": "connection refused"},
-        {"backend": "here", "kind": "ollama", "model": "smol", "ready": true},
-        {"backend": "lacks", "kind": "ollama", "model": "big", "ready": false, "error": "the backend does not have big"},
+        {"backend": "gone", "kind": "openai", "model": "x", "ready": false, "models": [], "error": "connection refused"},
+        {"backend": "here", "kind": "ollama", "model": "smol", "ready": true, "models": models},
+        {"backend": "lacks", "kind": "ollama", "model": "big", "ready": false, "models": models, "error": lacks},
     ]);
     assert_eq!(states, expected);
 }
