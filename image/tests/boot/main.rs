@@ -18,6 +18,7 @@ mod machine;
 #[path = "../it/model.rs"]
 #[expect(dead_code, reason = "the tests of developer mode ask more of it")]
 mod model;
+mod ollama;
 mod raspberry_pi;
 mod reproducible;
 #[path = "../it/site.rs"]

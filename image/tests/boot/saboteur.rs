@@ -8,6 +8,7 @@
 //! | line | what it does |
 //! | --- | --- |
 //! | `kill NAME` | kills (SIGKILL) every process whose first argument, or the Arc that it serves, has that name, and waits for that |
+//! | `count NAME` | how many there are that this would kill |
 //! | `storm COUNT` | leaves so many orphans behind, which end at once |
 //! | `zombies` | counts the processes that have ended and that nobody has reaped |
 //! | `fill PATH` | fills the disk with that file |
@@ -99,6 +100,7 @@ fn serve() {
         let answer = match line.trim().split_once(' ').unwrap_or((line.trim(), "")) {
             ("", _) => continue,
             ("kill", name) => kill_all(name).to_string(),
+            ("count", name) => named(name).len().to_string(),
             ("storm", count) => storm(count).to_string(),
             ("zombies", _) => zombies().to_string(),
             ("fill", path) => fill(&seen(path)).to_string(),
@@ -119,6 +121,19 @@ fn processes() -> impl Iterator<Item = i32> {
 }
 
 fn kill_all(name: &str) -> usize {
+    // SAFETY: no memory is touched.
+    let killed: Vec<i32> = named(name).into_iter().filter(|&pid| unsafe { kill(pid, SIGKILL) } == 0).collect();
+    // What is asked of one that is dying is lost; who is dead has closed its sockets.
+    killed.iter().for_each(|pid| {
+        while !is_zombie(pid) && fs::exists(format!("{PROC}/{pid}")).unwrap_or(false) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    });
+    killed.len()
+}
+
+/// The processes whose first argument, or the Arc that they serve, has that name.
+fn named(name: &str) -> Vec<i32> {
     let is_meant = |pid: &i32| {
         let line = fs::read(format!("{PROC}/{pid}/cmdline")).unwrap_or_default();
         let line = String::from_utf8_lossy(&line);
@@ -132,15 +147,7 @@ fn kill_all(name: &str) -> usize {
                 program == name
             }
     };
-    // SAFETY: no memory is touched.
-    let killed: Vec<i32> = processes().filter(is_meant).filter(|&pid| unsafe { kill(pid, SIGKILL) } == 0).collect();
-    // What is asked of one that is dying is lost; who is dead has closed its sockets.
-    killed.iter().for_each(|pid| {
-        while !is_zombie(pid) && fs::exists(format!("{PROC}/{pid}")).unwrap_or(false) {
-            std::thread::sleep(Duration::from_millis(1));
-        }
-    });
-    killed.len()
+    processes().filter(is_meant).collect()
 }
 
 /// `/dev/null` where it is to be seen here.
