@@ -35,7 +35,8 @@ impl Card {
     /// It could not be written.
     pub(super) fn write(&self, name: &str, content: &str) -> Result<(), Failure> {
         let failed = |why: String| {
-            let advice = "write it by hand: mount the partition LLMBASEDOS and edit llmbasedos.toml";
+            let advice =
+                "the image itself is whole on it: mount its partition LLMBASEDOS and edit llmbasedos.toml there";
             Failure::new(format!("cannot write {name} onto it"), why, advice)
         };
         let mut copy = self.tool("mcopy");

@@ -87,7 +87,7 @@ impl Settings {
             Err(problems) => Err(Failure::new(
                 "the settings do not fit those that the image has",
                 problems,
-                "write them by hand: mount the partition LLMBASEDOS and edit llmbasedos.toml",
+                "the image itself is whole on it: mount its partition LLMBASEDOS and edit llmbasedos.toml there",
             )),
         }
     }
