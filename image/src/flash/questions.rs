@@ -27,6 +27,9 @@ impl Settings {
         } else {
             settings.ask_address(person)?;
         }
+        settings.question(person, "set-up code [it makes one and shows it on its screen]:", |settings, answer| {
+            settings.setup_code = answer.map(SecretText::new);
+        })?;
         Ok(Some(settings))
     }
 

@@ -26,6 +26,8 @@ pub(super) struct Settings {
     pub(super) router: Option<String>,
     pub(super) dns: Vec<String>,
     pub(super) wifi: Option<Wifi>,
+    /// By which its owner claims it.
+    pub(super) setup_code: Option<SecretText>,
 }
 
 /// The Wi-Fi network that it joins.
@@ -54,6 +56,7 @@ impl Settings {
             router: options.router.clone(),
             dns: options.dns.clone(),
             wifi: Wifi::of(options)?,
+            setup_code: options.setup_code_file.as_deref().map(secret_of).transpose()?,
         };
         let name = options.config.as_ref().map_or("the settings".to_owned(), |path| path.display().to_string());
         let source = settings.text("");
@@ -107,6 +110,7 @@ impl Settings {
             (Some("network"), "dns", list),
             (Some("network"), "gateway", self.router.as_deref().map(quoted)),
             (Some("network"), "address", self.address.as_deref().map(quoted)),
+            (Some("gateway"), "setup_code", self.setup_code.as_ref().map(|code| quoted(code.as_str()))),
             (None, "hostname", self.hostname.as_deref().map(quoted)),
         ];
         let stated = entries.into_iter().filter_map(|(table, key, value)| Some((table, key, value?)));
@@ -118,11 +122,7 @@ impl Settings {
 impl Wifi {
     fn of(options: &SettingsOptions) -> Result<Option<Self>, Failure> {
         let Some(name) = options.wifi.clone() else { return Ok(None) };
-        let first_line = |path: &Path| {
-            let content = fs::read_to_string(path).map_err(|error| Failure::io("read", path, &error))?;
-            Ok(SecretText::new(content.trim_end_matches(['\n', '\r']).to_owned()))
-        };
-        let passphrase = options.wifi_passphrase_file.as_deref().map(first_line).transpose()?;
+        let passphrase = options.wifi_passphrase_file.as_deref().map(secret_of).transpose()?;
         Ok(Some(Self { name, passphrase, country: options.wifi_country.clone() }))
     }
 
@@ -134,6 +134,12 @@ impl Wifi {
         let lines = entries.into_iter().filter_map(|(key, value)| Some(format!("{key} = {}\n", quoted(value?))));
         format!("\n[[network.wifi]]\n{}", lines.collect::<String>())
     }
+}
+
+/// What a file holds, but for the line's end.
+fn secret_of(path: &Path) -> Result<SecretText, Failure> {
+    let content = fs::read_to_string(path).map_err(|error| Failure::io("read", path, &error))?;
+    Ok(SecretText::new(content.trim_end_matches(['\n', '\r']).to_owned()))
 }
 
 /// A string as TOML has it.
@@ -219,6 +225,16 @@ mod tests {
         assert!(network.is_secured && network.country.is_some_and(|country| country.as_str() == "DE"));
         let secrets = OwnersSecrets::find(&text);
         assert!(secrets.values.values().any(|value| value.as_str() == passphrase), "as it is moved to the store");
+    }
+
+    #[test]
+    fn a_setup_code_stands_in_the_gateways_table() {
+        let code = |text: &str| Settings { setup_code: Some(SecretText::new(text.to_owned())), ..Settings::default() };
+        let text = code("7KQ-M4X").onto(IMAGES).expect("sound");
+        assert!(text.contains("\n[gateway]\nsetup_code = \"7KQ-M4X\"\n"), "{text}");
+        assert!(parsed(&text).gateway.setup_code.is_some());
+        let wrong = code("x\"\ntokens = []").problems().expect("no code");
+        assert!(wrong.contains("gateway.setup_code") && !wrong.contains("tokens"), "{wrong}");
     }
 
     #[test]

@@ -337,6 +337,8 @@ fn a_person_is_asked_once_and_then_for_the_settings() {
     screen.press("10.0.0.1\n");
     screen.expect("name server [none]:");
     screen.press("\n");
+    screen.expect("set-up code [it makes one and shows it on its screen]:");
+    screen.press("\n");
     screen.expect("open http://attic.local in a minute.");
     assert_eq!(screen.code(), Some(0));
     expect_image(&bench, &card);
@@ -369,10 +371,13 @@ fn a_passphrase_is_asked_for_and_shown_nowhere() {
     let after = screen.expect("your country, such as DE [not said]:");
     assert!(!after.contains("horse"), "{after}");
     screen.press("de\n");
+    screen.expect("set-up code [it makes one and shows it on its screen]:");
+    screen.press("attic-2026\n");
     screen.expect("open http://llmbasedos.local in a minute.");
     assert_eq!(screen.code(), Some(0));
     let written = "\n[[network.wifi]]\nssid = \"At home\"\npassphrase = \"correct horse\"\ncountry = \"DE\"\n";
     assert!(settings(&card).ends_with(written), "{}", settings(&card));
+    assert!(settings(&card).contains("\n[gateway]\nsetup_code = \"attic-2026\"\n"), "{}", settings(&card));
 }
 
 #[test]
@@ -380,14 +385,17 @@ fn a_passphrase_comes_from_a_file_and_lies_on_the_card_alone() {
     let bench = bench();
     let card = card(&bench, IMAGE);
     fs::write(bench.path("passphrase"), "correct horse\n").expect("written");
+    fs::write(bench.path("code"), "7KQ-M4X\n").expect("written");
     let wifi = ["--wifi", "At home", "--wifi-passphrase-file", "passphrase", "--wifi-country", "DE"];
-    let stated = [&["llmbasedos-test.img", "card", "--yes"][..], &wifi].concat();
+    let stated = ["llmbasedos-test.img", "card", "--yes", "--setup-code-file", "code"];
+    let stated = [&stated[..], &wifi].concat();
     let mut command = flash(&bench, &stated);
     command.env("TMPDIR", bench.path("bin"));
     let ended = run(command);
     ended.expect_code(0);
     assert!(!ended.stderr.contains("horse") && !ended.stdout.contains("horse"), "{}", ended.stderr);
     assert!(settings(&card).contains("passphrase = \"correct horse\"\n"));
+    assert!(settings(&card).contains("\n[gateway]\nsetup_code = \"7KQ-M4X\"\n"));
     assert_eq!(fs::read_dir(bench.path("bin")).expect("there").count(), 0, "nothing of it is left there");
 }
 
