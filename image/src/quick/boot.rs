@@ -32,6 +32,7 @@ use crate::terminal::say;
 
 /// The ports of the guest.
 const GATEWAY_PORT: u16 = 80;
+const SECURE_PORT: u16 = 443;
 const SITES_PORT: u16 = 8001;
 /// How long the guest may take to stop once it is asked to.
 const STOP_PATIENCE: Duration = Duration::from_secs(60);
@@ -84,6 +85,7 @@ impl Guest<'_> {
         say(format_args!("machine  {}", acceleration.describe()));
         let url = format!("ws://{}/ws", self.options.listen);
         say(format_args!("gateway  {url}"));
+        say(format_args!("page     https://{}/", self.secure()));
         say(format_args!("sites    http://{}/", self.sites()));
         say(format_args!("next     bin/luca-shell --gateway {url} --token-file {}", short(&token_file)));
         say("stop     Ctrl-C switches the machine off\n");
@@ -109,6 +111,10 @@ impl Guest<'_> {
 
     fn sites(&self) -> SocketAddr {
         SocketAddr::new(self.options.listen.ip(), self.options.listen.port() + 1)
+    }
+
+    fn secure(&self) -> SocketAddr {
+        SocketAddr::new(self.options.listen.ip(), self.options.listen.port() + 2)
     }
 
     /// The machine's own disk: at first a copy of the image's, later the same with the system that was built last.
@@ -174,7 +180,8 @@ impl Guest<'_> {
 
     fn command(&self, disk: &Path, acceleration: Acceleration) -> Result<Command, Failure> {
         let forward = |address: SocketAddr, port: u16| format!("hostfwd=tcp:{address}-:{port}");
-        let (gateway, sites) = (forward(self.options.listen, GATEWAY_PORT), forward(self.sites(), SITES_PORT));
+        let forwards = [(self.options.listen, GATEWAY_PORT), (self.secure(), SECURE_PORT), (self.sites(), SITES_PORT)];
+        let forwards = forwards.map(|(address, port)| forward(address, port)).join(",");
         let usual = if self.options.build.runs_models() { MEMORY_WITH_MODEL } else { MEMORY };
         let memory = self.board.fixed_memory().or(self.options.memory).unwrap_or(usual).to_string();
         let mut qemu = acceleration.qemu(self.board);
@@ -184,7 +191,7 @@ impl Guest<'_> {
         } else {
             self.start_by_qemu(&mut qemu);
         }
-        self.board.equip(&mut qemu, &text(disk), &format!("{gateway},{sites}"));
+        self.board.equip(&mut qemu, &text(disk), &forwards);
         Ok(qemu)
     }
 

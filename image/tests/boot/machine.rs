@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use gpt::GptConfig;
-use serde_json::Value;
+use serde_json::{Value, json};
 use spec::boot::mbr;
 use tempfile::TempDir;
 
@@ -105,6 +105,8 @@ pub(crate) struct Machine {
     architecture: Architecture,
     folder: TempDir,
     port: u16,
+    /// Where its gateway is reached through TLS.
+    secure: u16,
     /// Where its sites are reached, if it serves them to others than itself.
     pub(crate) sites: u16,
     has_hand: bool,
@@ -124,7 +126,8 @@ impl Machine {
     /// The same with a copy of another disk.
     pub(crate) fn with_disk(architecture: Architecture, disk: &Path) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let machine = Self { architecture, folder, port: free_port(), sites: free_port(), has_hand: false };
+        let machine =
+            Self { architecture, folder, port: free_port(), secure: free_port(), sites: free_port(), has_hand: false };
         let (from, to) = (disk.display().to_string(), machine.disk().display().to_string());
         tool("cp", &["--sparse=always", "--reflink=auto", &from, &to]);
         machine.settings(&format!("[gateway]\ntokens = [\"{TOKEN}\"]\n"));
@@ -317,7 +320,9 @@ impl Machine {
         qemu.args(["-drive", &format!("if=none,id=disk,{drive}")]);
         qemu.args(["-device", "virtio-blk-pci,drive=disk,bootindex=1"]);
         let forward = |from: u16, to: u16| format!("hostfwd=tcp:127.0.0.1:{from}-:{to}");
-        qemu.args(["-netdev", &format!("user,id=net,{},{}", forward(self.port, 80), forward(self.sites, 8001))]);
+        let forwards = [(self.port, 80), (self.secure, 443), (self.sites, 8001)];
+        let forwards = forwards.map(|(from, to)| forward(from, to)).join(",");
+        qemu.args(["-netdev", &format!("user,id=net,{forwards}")]);
         qemu.args(["-device", "virtio-net-pci,netdev=net,romfile="]);
         qemu.args(["-device", "virtio-rng-pci", "-device", "i6300esb"]);
         (qemu, serial)
@@ -500,6 +505,28 @@ impl Guest<'_> {
         let mut answer = String::new();
         stream.read_to_string(&mut answer).expect("text");
         answer
+    }
+
+    /// What a page answers through TLS, to a form where one is sent and with a token where there is one: status and text.
+    pub(crate) fn page(&self, path: &str, form: Option<&Value>, token: Option<&str>) -> (String, String) {
+        let url = format!("https://127.0.0.1:{}{path}", self.machine.secure);
+        // Nobody vouches for a machine's own certificate.
+        let mut words = vec!["-sk".to_owned(), "--max-time".to_owned(), "60".to_owned()];
+        words.extend(form.into_iter().flat_map(|form| ["--json".to_owned(), form.to_string()]));
+        words.extend(token.into_iter().flat_map(|token| ["-H".to_owned(), format!("Authorization: Bearer {token}")]));
+        words.extend(["-w".to_owned(), "\n%{http_code}".to_owned(), url]);
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        let said = String::from_utf8(tool("curl", &words).stdout).expect("text");
+        let (text, status) = said.rsplit_once('\n').expect("a status");
+        (status.to_owned(), text.to_owned())
+    }
+
+    /// Enters a set-up code; answers the status, and the token or the words of the error.
+    pub(crate) fn claim(&self, code: &str) -> (String, String) {
+        let (status, text) = self.page("/claim", Some(&json!({ "code": code })), None);
+        let answer: Value = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"));
+        let word = answer["token"].as_str().or(answer["error"].as_str()).expect("one of both");
+        (status, word.to_owned())
     }
 
     /// Waits until QEMU has ended by itself: the machine was switched off, or (`-no-reboot`) restarted.
