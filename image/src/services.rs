@@ -5,7 +5,7 @@ pub(crate) const OLLAMA: &str = include_str!("../services/ollama.toml");
 
 #[cfg(test)]
 mod tests {
-    use spec::{Extra, HostPort, Manifest, MemoryBound, Network, Origin};
+    use spec::{Bound, Extra, HostPort, Manifest, Network, Origin};
 
     use super::*;
 
@@ -34,8 +34,8 @@ mod tests {
         assert!(read(router).cage.egress.iter().any(|host| host.as_str() == port));
         for server in [ollama, llama] {
             assert_eq!(server.cage.serves, Some(11434), "{}", server.name);
-            assert_eq!(server.cage.allow, [Extra::Processes], "{}", server.name);
-            assert_eq!(server.cage.memory_max, MemoryBound::Percent(75), "{}", server.name);
+            assert_eq!(server.cage.allow, [Extra::Processes, Extra::Loopback], "{}", server.name);
+            assert_eq!(server.cage.memory_max, Bound::Percent(75), "{}", server.name);
         }
     }
 

@@ -2,8 +2,8 @@
 
 use std::fmt;
 
+use crate::bound::Bound;
 use crate::document::Section;
-use crate::memory_bound::MemoryBound;
 use crate::values::{ByteSize, HostPort, choice};
 
 /// What an Arc may touch. Everything is refused that is not here.
@@ -26,13 +26,13 @@ pub struct Cage {
     /// System services only: what it may do of what else only root may.
     pub capabilities: Vec<Capability>,
     /// The bound on its memory.
-    pub memory_max: MemoryBound,
+    pub memory_max: Bound,
     /// The bound on its processes and threads.
     pub pids_max: u32,
     /// Its share of the CPU where it is short, 1 to 10000 (Linux, `cgroup-v2.rst`, `cpu.weight`).
     pub cpu_weight: u32,
     /// The bound on what it keeps on the disk.
-    pub disk_max: ByteSize,
+    pub disk_max: Bound,
     /// Layers of the cage that it cannot do without: where a kernel lacks one of them it does not start.
     pub requires: Vec<Layer>,
 }
@@ -69,10 +69,10 @@ impl Traffic {
 }
 
 /// What bounds an Arc that does not say otherwise.
-const MEMORY_MAX: MemoryBound = MemoryBound::Bytes(ByteSize(128 << 20));
+const MEMORY_MAX: Bound = Bound::Bytes(ByteSize(128 << 20));
 const PIDS_MAX: u32 = 64;
 const CPU_WEIGHT: u32 = 100;
-const DISK_MAX: ByteSize = ByteSize(1 << 30);
+const DISK_MAX: Bound = Bound::Bytes(ByteSize(1 << 30));
 
 /// A folder or file that an Arc sees.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -108,6 +108,8 @@ pub enum Network {
 pub enum Extra {
     /// Code that is made while it runs: memory that is both written and executed.
     Jit,
+    /// TCP between its own processes, at every port of its own loopback: in a network of its own, where nothing else is.
+    Loopback,
     /// Libraries that it loads itself, from folders that it may execute from. Where the program names its dynamic loader
     /// that is known without a word.
     Libraries,
@@ -202,7 +204,7 @@ impl fmt::Display for Layer {
 
 choice!(MountMode, "ro" => MountMode::Ro, "rx" => MountMode::Rx, "rw" => MountMode::Rw);
 choice!(Network, "own" => Network::Own, "host" => Network::Host);
-choice!(Extra, "jit" => Extra::Jit, "libraries" => Extra::Libraries, "processes" => Extra::Processes, "openat2" => Extra::Openat2, "runtime" => Extra::Runtime);
+choice!(Extra, "jit" => Extra::Jit, "loopback" => Extra::Loopback, "libraries" => Extra::Libraries, "processes" => Extra::Processes, "openat2" => Extra::Openat2, "runtime" => Extra::Runtime);
 choice!(
     Capability,
     "net_admin" => Capability::NetAdmin,
@@ -281,7 +283,9 @@ impl Cage {
             .then(|| ("traffic", format!("`connections` is at most {MOST_CONNECTIONS}: they are shared by all")));
         let weight = (self.cpu_weight > CPU_WEIGHT)
             .then(|| ("cpu_weight", format!("is at most {CPU_WEIGHT}, which is what everybody else has")));
-        connections.into_iter().chain(weight)
+        let disk = matches!(self.disk_max, Bound::Percent(_))
+            .then(|| ("disk_max", "a part of the disk is for the system's own services: name a size".to_owned()));
+        connections.into_iter().chain(weight).chain(disk)
     }
 }
 

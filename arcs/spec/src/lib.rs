@@ -14,6 +14,7 @@
 //! | the disk, the kernel's command line | [`boot`] |
 
 pub mod boot;
+mod bound;
 mod cage;
 pub mod caller;
 mod claim;
@@ -21,7 +22,6 @@ mod config;
 pub mod control;
 mod document;
 mod manifest;
-mod memory_bound;
 mod network;
 pub mod paths;
 mod problem;
@@ -32,12 +32,12 @@ mod sentinel;
 mod values;
 mod wifi;
 
+pub use bound::Bound;
 pub use cage::{Cage, Capability, Extra, Layer, Mount, MountMode, Network, Traffic};
 pub use claim::SetupCode;
 pub use config::{GatewaySettings, GatewayStart, Grant, SystemConfig};
 pub use document::{Document, Place, Section, TomlValue, close_to};
 pub use manifest::{Activation, Acts, Manifest, Origin, Ready, Restart, ToolRules, Transport};
-pub use memory_bound::MemoryBound;
 pub use network::{AddressSource, HostAddress, NetworkSettings};
 pub use problem::{Problem, Problems};
 pub use quest::{Quest, Step};

@@ -56,9 +56,10 @@ impl Starter {
         Ok(Self { file: file.to_owned(), name: name_of(file), architecture, bytes })
     }
 
-    /// How much room it takes on the data partition, in MiB.
+    /// How much room it is given on the data partition, in MiB: twice what it takes, because its server may fill no more than
+    /// a part of all. What is empty of that is not sent.
     pub(crate) fn mib(&self) -> u64 {
-        (self.bytes + ROOM).div_ceil(1 << 20)
+        (self.bytes * 2 + ROOM).div_ceil(1 << 20)
     }
 
     /// What goes onto the data partition of a system whose root has these files.

@@ -2,13 +2,13 @@
 //!
 //! Each place that a service writes is a project of the file system's (Linux, `Documentation/filesystems/quota.rst`):
 //! what is made in it counts towards its bound, whoever makes it. Bounds are shared out so that all places full still
-//! leave room for the rest of the machine: a place is given what it asks for, or as much as every other that asks for
-//! more than there is.
+//! leave room for the rest of the machine: first those are served that ask for a part of it, with three quarters at the most, then a place is given what it
+//! asks for, or as much as every other that asks for more than there is.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use spec::{Manifest, MountMode, paths};
+use spec::{Bound, Manifest, MountMode, paths};
 
 use super::{fnv, user_of};
 use crate::layout::Layout;
@@ -29,8 +29,8 @@ pub(crate) type Places = BTreeMap<PathBuf, Place>;
 pub(crate) struct Place {
     /// Its number in the file system's quotas.
     pub(crate) project: u32,
-    /// The largest `disk_max` of those that write there, in bytes.
-    pub(crate) wanted: u64,
+    /// The largest `disk_max` of those that write there.
+    pub(crate) wanted: Bound,
 }
 
 /// What may be kept, or is.
@@ -44,7 +44,7 @@ pub(crate) struct Room {
 pub(crate) fn places<'a>(manifests: impl IntoIterator<Item = &'a Manifest>, layout: &Layout) -> Places {
     let mut all = Places::new();
     for manifest in manifests {
-        let wanted = manifest.cage.disk_max.0;
+        let wanted = manifest.cage.disk_max;
         for (path, project) in written(manifest, layout) {
             let place = all.entry(path).or_insert(Place { project, wanted });
             place.wanted = place.wanted.max(wanted);
@@ -100,8 +100,22 @@ fn next(project: u32) -> u32 {
 /// Shares `room` out: the bound of each place, by its project. Together they never are more than that, but for the least
 /// that each has.
 pub(crate) fn share_out(places: &Places, room: Room) -> BTreeMap<u32, Room> {
-    let mut left = room.bytes - room.bytes / RESERVED_PART;
-    let mut wanted: Vec<u64> = places.values().map(|place| place.wanted).collect();
+    let shared = room.bytes - room.bytes / RESERVED_PART;
+    let mut for_parts = shared / 4 * 3;
+    let mut left = shared;
+    let mut parts = BTreeMap::new();
+    let mut wanted = Vec::new();
+    for place in places.values() {
+        match place.wanted {
+            Bound::Bytes(bytes) => wanted.push(bytes.0),
+            part @ Bound::Percent(_) => {
+                let part = part.of(shared).min(for_parts);
+                for_parts -= part;
+                left -= part;
+                parts.insert(place.project, part);
+            }
+        }
+    }
     wanted.sort_unstable();
     // Those who ask for the least are served first; as soon as one asks for more than its part, all that are left get that.
     let mut level = u64::MAX;
@@ -113,7 +127,10 @@ pub(crate) fn share_out(places: &Places, room: Room) -> BTreeMap<u32, Room> {
         left -= wanted;
     }
     let bound = |place: &Place| {
-        let bytes = place.wanted.min(level);
+        let bytes = match place.wanted {
+            Bound::Bytes(bytes) => bytes.0.min(level),
+            Bound::Percent(_) => parts.get(&place.project).copied().unwrap_or(0),
+        };
         let bytes = if bytes > STEP { bytes - bytes % STEP } else { bytes }.max(LEAST_BYTES);
         // As large a part of all files as of all bytes.
         let files = u128::from(room.files) * u128::from(bytes) / u128::from(room.bytes.max(1));
@@ -152,7 +169,7 @@ mod tests {
         let wanted: Vec<(&str, u64)> = places
             .iter()
             .map(|(path, place)| {
-                (path.strip_prefix("/home/a/data").expect("below").to_str().expect("text"), place.wanted)
+                (path.strip_prefix("/home/a/data").expect("below").to_str().expect("text"), place.wanted.of(0))
             })
             .collect();
         assert_eq!(wanted, [("arcs/a", 2 << 20), ("arcs/b", 3 << 20), ("arcs/c", 9 << 20), ("sites", 3 << 20)]);
@@ -171,14 +188,31 @@ mod tests {
         let places = places(&all, &layout());
         assert!(!places.contains_key(Path::new("/home/a/data/files/b")), "{places:?}");
         assert!(places.contains_key(Path::new("/home/a/data/files-too")), "{places:?}");
-        assert_eq!(places[Path::new("/home/a/data/files")].wanted, 5 << 20);
+        assert_eq!(places[Path::new("/home/a/data/files")].wanted.of(0), 5 << 20);
         let of_b = places_of(&all[1], &places, &layout());
         assert!(of_b.iter().any(|(path, _)| *path == Path::new("/home/a/data/files")), "{of_b:?}");
     }
 
+    fn bytes(bytes: u64) -> Bound {
+        Bound::Bytes(spec::ByteSize(bytes))
+    }
+
+    #[test]
+    fn who_asks_for_a_part_gets_it_however_many_others_there_are() {
+        let place = |project, wanted| (PathBuf::from(format!("/{project}")), Place { project, wanted });
+        let mut places = Places::from([place(1, Bound::Percent(60))]);
+        places.extend((2..20).map(|project| place(project, bytes(1 << 30))));
+        let bounds = share_out(&places, Room { bytes: 640 << 20, files: 64_000 });
+        // Of the 600 MiB that are shared out.
+        assert_eq!((bounds[&1].bytes >> 20, bounds[&2].bytes >> 20), (360, 13));
+        places.extend([place(20, Bound::Percent(95))]);
+        let bounds = share_out(&places, Room { bytes: 640 << 20, files: 64_000 });
+        assert_eq!((bounds[&20].bytes >> 20, bounds[&2].bytes >> 20), (90, 8), "a quarter is left to the others");
+    }
+
     #[test]
     fn who_asks_for_little_gets_it_and_the_others_get_the_same() {
-        let place = |project, wanted| (PathBuf::from(format!("/{project}")), Place { project, wanted });
+        let place = |project, wanted| (PathBuf::from(format!("/{project}")), Place { project, wanted: bytes(wanted) });
         let places = Places::from([place(1, 8 << 20), place(2, 1 << 30), place(3, 2 << 30)]);
         let bounds = share_out(&places, Room { bytes: 640 << 20, files: 64_000 });
         // Of 640 MiB a sixteenth is kept, and 8 are taken.
@@ -190,20 +224,26 @@ mod tests {
         assert_eq!(share_out(&places, Room::default())[&3], Room { bytes: LEAST_BYTES, files: LEAST_FILES });
     }
 
+    /// One in eight asks for a part.
+    fn bytes_or_part(wanted: u64) -> Bound {
+        let percent = u8::try_from(wanted % 95).map_or(1, |percent| percent + 1);
+        if wanted.is_multiple_of(8) { Bound::Percent(percent) } else { bytes(wanted) }
+    }
+
     proptest! {
         #[test]
         fn all_places_full_leave_room(wanted in prop::collection::vec(1_u64..1 << 40, 1..40), bytes in 64_u64 << 20..1 << 42) {
             let places: Places = wanted
                 .iter()
                 .zip(0_u32..)
-                .map(|(wanted, project)| (PathBuf::from(format!("/{project}")), Place { project, wanted: *wanted }))
+                .map(|(wanted, project)| (PathBuf::from(format!("/{project}")), Place { project, wanted: bytes_or_part(*wanted) }))
                 .collect();
             let room = Room { bytes, files: bytes / 4096 };
             let bounds = share_out(&places, room);
             prop_assert!(bounds.values().map(|bound| bound.bytes).sum::<u64>() < bytes - bytes / 17);
             prop_assert!(bounds.values().map(|bound| bound.files).sum::<u64>() < room.files);
             for place in places.values() {
-                prop_assert!(bounds[&place.project].bytes <= place.wanted.max(LEAST_BYTES));
+                prop_assert!(bounds[&place.project].bytes <= place.wanted.of(bytes).max(LEAST_BYTES));
             }
         }
     }

@@ -19,7 +19,7 @@ mod words;
 
 use std::path::{Path, PathBuf};
 
-use spec::{Capability, HostPort, Layer, Manifest, Network};
+use spec::{Bound, Capability, Extra, HostPort, Layer, Manifest, Network};
 
 pub(crate) use disk::{Place, Places, Room, places, places_of, share_out};
 pub(crate) use profile::{Check, Profile};
@@ -88,8 +88,7 @@ pub(crate) struct Limits {
     pub(crate) memory_kept: u64,
     pub(crate) processes: u32,
     pub(crate) cpu_weight: u32,
-    /// In bytes.
-    pub(crate) disk: u64,
+    pub(crate) disk: Bound,
     /// The bound on each file, in bytes: where no quota bounds all of them together, and not for who keeps the logs. Its
     /// journals are in memory, and what has been written down is punched out of their beginning: their length only grows.
     pub(crate) file: Option<u64>,
@@ -101,6 +100,8 @@ pub(crate) struct Limits {
 const OPEN_FILES: u32 = 2048;
 /// What is needed to reach and to steer the machine keeps its programs in memory, however short that is.
 const KEPT: u64 = 32 << 20;
+/// Nobody is given less memory, in bytes, where nobody knows how much a part of it is.
+const LEAST: u64 = 1 << 20;
 /// What everything else depends on is ended last.
 const ESSENTIAL: i16 = -900;
 const ORDINARY: i16 = 500;
@@ -109,7 +110,7 @@ impl Cage {
     /// The cage of the service with this manifest, whose folders and sockets are `parts`.
     pub(crate) fn plan(manifest: &Manifest, parts: Vec<Part>, is_dynamic: bool, abilities: &Abilities) -> Self {
         let cage = &manifest.cage;
-        let memory = cage.memory_max.of(abilities.memory);
+        let memory = cage.memory_max.of(abilities.memory).max(LEAST);
         let basics = tree::basics(memory).into_iter();
         let parts = basics.chain(tree::libraries().filter(|_| is_dynamic)).chain(parts).collect();
         let is_host = cage.network == Network::Host;
@@ -135,7 +136,7 @@ impl Cage {
             parts,
             profile: Profile {
                 is_dynamic,
-                has_loopback: !cage.egress.is_empty() || cage.serves.is_some(),
+                has_loopback: !cage.egress.is_empty() || cage.serves.is_some() || cage.allow.contains(&Extra::Loopback),
                 has_host_network: is_host,
                 has_channel: manifest.has_channel(),
                 sets_clock: cage.capabilities.contains(&Capability::SysTime),
@@ -151,8 +152,12 @@ impl Cage {
                 memory_kept: if is_essential { KEPT.min(memory) } else { 0 },
                 processes: cage.pids_max,
                 cpu_weight: cage.cpu_weight,
-                disk: cage.disk_max.0,
-                file: Some(cage.disk_max.0).filter(|_| is_bounded_by_file),
+                disk: cage.disk_max,
+                file: match cage.disk_max {
+                    Bound::Bytes(bytes) => Some(bytes.0).filter(|_| is_bounded_by_file),
+                    // As large as the disk is.
+                    Bound::Percent(_) => None,
+                },
                 oom_score: if is_essential { ESSENTIAL } else { ORDINARY },
             },
         }

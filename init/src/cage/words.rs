@@ -1,6 +1,6 @@
 //! A cage in words, for the person who wants to know what an Arc may touch.
 
-use spec::{Capability, Extra, Layer, Network};
+use spec::{Bound, Capability, Extra, Layer, Network};
 
 use super::{Cage, Part, Sight};
 
@@ -14,7 +14,10 @@ pub(crate) fn describe(cage: &Cage) -> Vec<String> {
         "is bounded to {} of memory, {} processes and threads, {} on the disk, {} open files",
         size(limits.memory),
         limits.processes,
-        size(limits.disk),
+        match limits.disk {
+            Bound::Bytes(bytes) => size(bytes.0),
+            Bound::Percent(percent) => format!("{percent} % of what is there"),
+        },
         limits.open_files
     ));
     let user = if cage.has(Layer::User) { format!("user {}", cage.user) } else { "the user of init".to_owned() };
@@ -49,6 +52,7 @@ fn reached(cage: &Cage) -> Vec<String> {
 fn allowed(cage: &Cage) -> Vec<String> {
     let extra = |extra: &Extra| match extra {
         Extra::Jit => "may execute what it has written (jit)",
+        Extra::Loopback => "may have its processes speak to each other at its own 127.0.0.1",
         Extra::Libraries => "may load libraries",
         Extra::Processes => "may start processes of its own",
         Extra::Openat2 => "may use openat2",

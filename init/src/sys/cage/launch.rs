@@ -255,8 +255,10 @@ fn prepare(
 
     let parts = tree::present(&cage.parts)?;
     let ruleset = cage.has(Layer::Landlock).then(|| {
-        // A service in the machine's network is not held to ports.
-        Ruleset::create(cage.has(Layer::Network), cage.has(Layer::Scope))
+        // A service in the machine's network is not held to ports; nor is one whose processes speak to each other at any, in
+        // a network where there is nothing else.
+        let is_held = cage.has(Layer::Network) && !cage.profile.extras.contains(&spec::Extra::Loopback);
+        Ruleset::create(is_held, cage.has(Layer::Scope))
     });
     let ruleset = ruleset.transpose().map_err(|source| LaunchError::Step { step: Step::Rules, source })?;
     let path_rules = ruleset.as_ref().map_or(Vec::new(), |ruleset| path_rules(ruleset, &parts, cage));
