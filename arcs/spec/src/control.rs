@@ -127,6 +127,9 @@ pub const CLAIM: &str = "claim";
 pub const CLAIM_USED: &str = "claim.used";
 /// The gateway has a certificate.
 pub const CERTIFICATE: &str = "certificate";
+/// What stands in the status of `netd` before the machine's own address in the network of its set-up access point, while
+/// it has one.
+pub const SETUP_PAGE: &str = "then open http://";
 /// Notification: the fingerprints of all secrets; params are [`Fingerprints`].
 pub const REDACT: &str = "redact";
 /// The most bytes that a secret has.

@@ -6,6 +6,7 @@
 //! | `POST /claim` | who has the set-up code | answers the owner's token, once |
 //! | `POST /enter`, `POST /leave` | who has the token | has a browser kept in mind, or forgotten |
 //! | `POST /setup-code` | the owner | makes a new set-up code |
+//! | everything else | who comes over the set-up access point and looks for the Internet | leads to `/` |
 //! | `GET /wifi`, `POST /wifi` | the owner, and who comes over the set-up access point | joins a network |
 //!
 //! What is secret comes in and goes out through TLS alone. There is no script, and nothing is loaded from anywhere. A form
@@ -14,6 +15,7 @@
 
 mod claim;
 mod html;
+mod portal;
 mod session;
 mod status;
 mod visitor;
@@ -41,5 +43,6 @@ pub(crate) fn routes() -> Router<Arc<Door>> {
         .route("/enter", post(session::enter))
         .route("/leave", post(session::leave))
         .route("/wifi", get(wifi::show).post(wifi::join))
+        .fallback(portal::lead)
         .layer(DefaultBodyLimit::max(LONGEST_FORM))
 }

@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
 use super::html::{Text, guarded, page};
-use super::session;
+use super::{portal, session};
 use crate::listener::door::Door;
 use crate::listener::tcp::Ends;
 
@@ -31,9 +31,12 @@ impl FromRequestParts<Arc<Door>> for Visitor {
 
     async fn from_request_parts(parts: &mut Parts, door: &Arc<Door>) -> Result<Self, Response> {
         let headers = &parts.headers;
-        let host = door.judge_page(headers, &parts.uri).map_err(|refusal| guarded(refusal.into_response()))?;
         let ends = parts.extensions.get::<ConnectInfo<Ends>>().map(|ConnectInfo(ends)| *ends);
         let ends = ends.ok_or_else(|| StatusCode::INTERNAL_SERVER_ERROR.into_response())?;
+        let host = match door.judge_page(headers, &parts.uri) {
+            Ok(host) => host,
+            Err(refusal) => return Err(portal::or_refuse(door, ends, refusal).await),
+        };
         // A token or a cookie that comes without TLS was seen by others: it opens no page.
         let is_safe = door.is_secure || !door.is_open_to_others();
         let is_owner = is_safe && (door.identify(ends, headers).is_ok() || session::is_known(&door.tokens, headers));

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use spec::caller::code;
 
 use super::html::{Text, page};
-use super::status::machine;
+use super::portal::comes_by_access_point;
 use super::visitor::{Visitor, answer_json, capital, fields};
 use crate::message::Fault;
 
@@ -64,15 +64,10 @@ async fn let_in(visitor: &Visitor) -> Result<(), Response> {
     if !visitor.is_unseen() {
         return Err(visitor.refuse_seen());
     }
-    if visitor.is_owner || comes_by_access_point(visitor).await {
+    if visitor.is_owner || comes_by_access_point(&visitor.door, visitor.ends).await {
         return Ok(());
     }
     Err(visitor.refuse(StatusCode::FORBIDDEN, "this is for the owner: claim the machine or enter the token first"))
-}
-
-async fn comes_by_access_point(visitor: &Visitor) -> bool {
-    let machine = machine(&visitor.door).await;
-    machine.is_some_and(|machine| machine.access_point == Some(visitor.ends.own.ip().to_canonical()))
 }
 
 fn refuse(visitor: &Visitor, fault: &Fault) -> Response {

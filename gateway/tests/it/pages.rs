@@ -164,6 +164,7 @@ async fn pages_of_others_reach_nothing() {
         assert!(!answer.body.contains(TOKEN));
     }
     assert_eq!(plain(&system, "GET /", &["Host: example.com"], "").await.status, 421);
+    assert_eq!(plain(&system, "GET /generate_204", &["Host: example.com"], "").await.status, 404);
     while let Ok(asked) = system.asked.try_recv() {
         assert_ne!(asked["method"], "claim", "init was told of no code");
     }
@@ -222,6 +223,10 @@ async fn the_owner_and_who_comes_by_the_access_point_join_a_network() {
     system.init_answers("status", json!({ "result": by_access_point }));
     let first = secure(&system, &certificate, "GET /", &[HOST], "").await;
     assert!(first.body.contains("href=\"/wifi\"") && first.body.contains("action=\"/claim\""), "{}", first.body);
+    for (path, host) in [("/generate_204", "Host: connectivity.example.com"), ("/", "Host: captive.example.com")] {
+        let led = plain(&system, &format!("GET {path}"), &[host], "").await;
+        assert_eq!((led.status, led.header("location")), (302, Some("http://127.0.0.1/")), "{path}");
+    }
     system.init_answers("network.join", json!({ "result": {} }));
     let joined =
         secure(&system, &certificate, "POST /wifi", &[HOST], "ssid=My+net&passphrase=p%26ss+word&country=de").await;
