@@ -46,7 +46,7 @@ impl Child {
         let _ = killpg(self.pid, Signal::SIGCONT);
     }
 
-    /// Whether it catches or ignores a signal (proc_pid_status(5)).
+    /// Whether it catches or ignores a signal, or blocks it to read it from a descriptor (proc_pid_status(5)).
     fn minds(&self, signal: Signal) -> bool {
         let Ok(status) = std::fs::read_to_string(format!("/proc/{}/status", self.pid)) else { return true };
         let has = |field: &str| {
@@ -54,7 +54,7 @@ impl Child {
             let mask = mask.and_then(|mask| u64::from_str_radix(mask, 16).ok()).unwrap_or(u64::MAX);
             mask & (1 << (signal as c_int - 1)) != 0
         };
-        has("SigCgt:") || has("SigIgn:")
+        has("SigCgt:") || has("SigIgn:") || has("SigBlk:")
     }
 
     /// Kills it and its process group.
