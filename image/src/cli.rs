@@ -106,7 +106,7 @@ pub(crate) struct BuildOptions {
     #[arg(long, requires = "ollama")]
     pub(crate) ollama_gpu: bool,
     /// Put a model onto the data partition that Ollama has from the first start on.
-    #[arg(long, value_name = "FILE.gguf", requires = "ollama")]
+    #[arg(long, value_name = "FILE.gguf", requires = "ollama", conflicts_with = "with_model")]
     pub(crate) starter_model: Option<PathBuf>,
     /// For tests of Wi-Fi: a kernel with two simulated radios, and wpa_supplicant.
     #[arg(long, conflicts_with_all = ["with_model", "ollama"])]
@@ -221,6 +221,29 @@ mod tests {
         assert!(matches!(model("http://127.0.0.1:1/v1"), Ok(Some(ModelSource::Server(_)))));
         assert!(model("https://example.com").is_err());
         assert!(model("qwen").is_err());
+    }
+
+    #[test]
+    fn an_image_runs_models_with_one_thing_and_has_one_from_the_start_where_something_runs_it() {
+        let build = |arguments: &[&str]| {
+            Cli::try_parse_from(["image", "build"].iter().chain(arguments)).map(|cli| match cli.command {
+                Command::Build(options) => options,
+                other => panic!("asked for build, got {other:?}"),
+            })
+        };
+        let options = build(&["--ollama", "o.tar.zst", "--starter-model", "m.gguf"]).expect("sound");
+        assert!(options.runs_models() && !options.ollama_gpu);
+        assert!(!build(&[]).expect("sound").runs_models());
+        for wrong in [
+            &["--ollama", "o.tar.zst", "--with-model"][..],
+            &["--starter-model", "m.gguf"],
+            &["--with-model", "--starter-model", "m.gguf"],
+            &["--ollama-gpu"],
+        ] {
+            assert!(build(wrong).is_err(), "{wrong:?}");
+        }
+        let boot = ["image", "boot", "--ollama", "o", "--model", "http://127.0.0.1:1"];
+        assert!(Cli::try_parse_from(boot).is_err(), "it has a model of its own");
     }
 
     #[test]

@@ -16,31 +16,26 @@ else ifneq ($(wildcard $(OLLAMA_LOCAL)/.),)
 OLLAMA_SITE = $(OLLAMA_LOCAL)
 OLLAMA_SITE_METHOD = local
 else
-OLLAMA_SITE = $(patsubst %/,%,$(dir $(OLLAMA_LOCAL)))
-OLLAMA_SITE_METHOD = file
+OLLAMA_SITE = file://$(patsubst %/,%,$(dir $(OLLAMA_LOCAL)))
 OLLAMA_SOURCE = $(notdir $(OLLAMA_LOCAL))
+# One that has the name of the release has a hash, which is checked all the same.
 BR_NO_CHECK_HASH_FOR += $(OLLAMA_SOURCE)
 endif
 
 # Each folder of lib/ollama holds the runners of one kind of graphics card.
-OLLAMA_RUNNERS = \
-	$(if $(BR2_PACKAGE_OLLAMA_CUDA),cuda_v%) \
-	$(if $(BR2_PACKAGE_OLLAMA_VULKAN),vulkan%)
-OLLAMA_EXCLUDES = \
-	lib/ollama/rocm* \
-	lib/ollama/mlx* \
-	lib/ollama/include \
-	$(if $(BR2_PACKAGE_OLLAMA_CUDA),,lib/ollama/cuda_*) \
-	$(if $(BR2_PACKAGE_OLLAMA_VULKAN),,lib/ollama/vulkan*)
+OLLAMA_LEFT_OUT = \
+	rocm* \
+	mlx* \
+	include \
+	$(if $(BR2_PACKAGE_OLLAMA_CUDA),,cuda_*) \
+	$(if $(BR2_PACKAGE_OLLAMA_VULKAN),,vulkan*)
+OLLAMA_EXCLUDES = $(addprefix lib/ollama/,$(OLLAMA_LEFT_OUT))
 
-# A folder of the user's was not unpacked and may hold any of them.
-define OLLAMA_REMOVE_RUNNERS
-	$(foreach folder,$(filter-out $(OLLAMA_RUNNERS),\
-		$(notdir $(patsubst %/.,%,$(wildcard $(@D)/lib/ollama/*/.)))),\
-		rm -rf $(@D)/lib/ollama/$(folder)
-	)
+# A folder of the user's is not unpacked, and may hold any of them.
+define OLLAMA_REMOVE_LEFT_OUT
+	cd $(@D)/lib/ollama && rm -rf $(OLLAMA_LEFT_OUT)
 endef
-OLLAMA_POST_RSYNC_HOOKS += OLLAMA_REMOVE_RUNNERS
+OLLAMA_POST_RSYNC_HOOKS += OLLAMA_REMOVE_LEFT_OUT
 
 define OLLAMA_INSTALL_TARGET_CMDS
 	$(INSTALL) -D -m 0755 $(@D)/bin/ollama $(TARGET_DIR)/usr/bin/ollama
