@@ -8,6 +8,7 @@ use spec::caller::{Who, code};
 use spec::{GatewayStart, Name, Token};
 use tokio::net::UnixStream;
 use tokio::sync::{Notify, Semaphore};
+use tokio_util::sync::CancellationToken;
 
 use crate::message::Fault;
 
@@ -55,6 +56,8 @@ pub(crate) fn of_loopback(peer: SocketAddr, own: SocketAddr) -> Identity {
 pub(crate) struct Tokens {
     stated: Vec<Known>,
     claimed: RwLock<Option<Known>>,
+    /// Cancelled when a claim takes the place of another: connections from before end.
+    era: RwLock<CancellationToken>,
     /// Held by whoever enters a code: one at a time.
     turn: Semaphore,
     /// Told when the token of the claim is shown for the first time.
@@ -83,19 +86,29 @@ pub(crate) fn session_of(token: &str) -> String {
 }
 
 impl Tokens {
-    pub(crate) fn new(start: &GatewayStart) -> Self {
+    /// `stop` is cancelled when the gateway stops.
+    pub(crate) fn new(start: &GatewayStart, stop: &CancellationToken) -> Self {
         let stated = start.tokens.iter().map(Known::new).collect();
         Self {
             stated,
             claimed: RwLock::new(start.claimed.as_ref().map(Known::new)),
+            era: RwLock::new(stop.child_token()),
             turn: Semaphore::new(1),
             shown: Notify::new(),
         }
     }
 
     /// Somebody has claimed the machine and is given this, in the place of what a claim before gave.
-    pub(crate) fn claim(&self, token: &Token) {
+    pub(crate) fn claim(&self, token: &Token, stop: &CancellationToken) {
         *self.claimed.write().unwrap_or_else(PoisonError::into_inner) = Some(Known::new(token));
+        // Whoever came in by the token of before may not be whose it was.
+        let mut era = self.era.write().unwrap_or_else(PoisonError::into_inner);
+        std::mem::replace(&mut *era, stop.child_token()).cancel();
+    }
+
+    /// What a connection that begins now ends with.
+    pub(crate) fn era(&self) -> CancellationToken {
+        self.era.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// To be held while a code is entered.
@@ -213,7 +226,8 @@ mod tests {
     #[test]
     fn the_owner_is_who_shows_a_token() {
         let start = GatewayStart { tokens: vec![token("0123456789abcdef")], ..GatewayStart::default() };
-        let tokens = Tokens::new(&start);
+        let stop = CancellationToken::new();
+        let tokens = Tokens::new(&start, &stop);
         for shown in ["Bearer 0123456789abcdef", "bearer  0123456789abcdef "] {
             assert_eq!(tokens.of_bearer(Some(shown)).ok(), Some(Who::Owner), "{shown}");
         }
@@ -221,14 +235,17 @@ mod tests {
             assert_eq!(tokens.of_bearer(Some(shown)).expect_err(shown).code, code::AUTH);
         }
         assert!(tokens.of_bearer(None).is_err());
-        let none = Tokens::new(&GatewayStart::default());
+        let none = Tokens::new(&GatewayStart::default(), &stop);
         assert!(none.of_bearer(Some("Bearer ")).is_err() && none.of_session("").is_err(), "no token is no open door");
     }
 
     #[tokio::test]
     async fn a_claim_takes_the_place_of_the_one_before_and_is_used_once() {
         let (first, second) = (token("0123456789abcdef"), token("fedcba9876543210"));
-        let tokens = Tokens::new(&GatewayStart { claimed: Some(first.clone()), ..GatewayStart::default() });
+        let (start, stop) =
+            (GatewayStart { claimed: Some(first.clone()), ..GatewayStart::default() }, CancellationToken::new());
+        let tokens = Tokens::new(&start, &stop);
+        let era = tokens.era();
         let session = session_of(first.as_str());
         assert!(tokens.of_token(first.as_str()).is_ok() && tokens.of_session(&session).is_ok());
         tokens.claim_is_used().await;
@@ -236,7 +253,8 @@ mod tests {
             tokens.of_token(&session).is_err() && tokens.of_session(first.as_str()).is_err(),
             "each is for its place"
         );
-        tokens.claim(&second);
+        tokens.claim(&second, &stop);
+        assert!(era.is_cancelled() && !tokens.era().is_cancelled() && !stop.is_cancelled());
         assert!(tokens.of_token(first.as_str()).is_err() && tokens.of_session(&session).is_err());
         assert!(tokens.of_session(&session_of(second.as_str())).is_ok());
         tokens.claim_is_used().await;

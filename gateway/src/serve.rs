@@ -135,7 +135,7 @@ async fn open_doors(
     start: &GatewayStart,
     folder: &Path,
 ) {
-    let tokens = Arc::new(Tokens::new(start));
+    let tokens = Arc::new(Tokens::new(start, &gateway.stop));
     tokio::spawn(tell_of_use(Arc::clone(gateway), Arc::clone(&tokens)));
     let mut secure = None;
     if let Some(listener) = https {

@@ -36,6 +36,8 @@ pub(crate) async fn upgrade(
     uri: Uri,
     upgrade: Result<WebSocketUpgrade, axum::extract::ws::rejection::WebSocketUpgradeRejection>,
 ) -> Response {
+    // Before it is looked who comes, so that nobody comes in by a token that is void meanwhile.
+    let era = door.tokens.era();
     let identity = match door.judge(&headers, &uri).map(|()| door.identify(ends, &headers)) {
         Err(refusal) => return refusal.into_response(),
         Ok(Err(fault)) if door.is_open_to_others() => {
@@ -53,7 +55,7 @@ pub(crate) async fn upgrade(
     };
     let gateway = Arc::clone(&door.gateway);
     upgrade.on_upgrade(async move |socket| {
-        let session = Session::new(Arc::clone(&gateway), identity, gateway.stop.clone());
+        let session = Session::new(Arc::clone(&gateway), identity, era);
         // Of the tracked sessions, so that the gateway waits for it when it stops.
         let _ = gateway.sessions.spawn(session.run(WebSocketLink::new(socket))).await;
         drop(seat);

@@ -50,7 +50,7 @@ async fn give(door: &Door, entered: String) -> Result<Token, Fault> {
     let answer = door.gateway.control.ask(CLAIM, &asked).await?;
     let claimed: Claimed = serde_json::from_slice(&answer).map_err(internal)?;
     let token = claimed.token.parse::<Token>().map_err(|_| Fault::new(code::INTERNAL, "init answered no token"))?;
-    door.tokens.claim(&token);
+    door.tokens.claim(&token, &door.gateway.stop);
     Ok(token)
 }
 
