@@ -11,7 +11,7 @@ use super::sources::Package;
 use super::tree::Tree;
 use super::{Places, options::BuildrootOptions};
 use crate::failure::{Failure, plain};
-use crate::process::{self, Running};
+use crate::process::Running;
 use crate::progress::span;
 use crate::signals::Signals;
 use crate::terminal::Terminal;
@@ -36,27 +36,36 @@ pub(super) struct Make<'a> {
 impl Make<'_> {
     /// Has Buildroot configured by a file.
     pub(super) fn configure(&self, defconfig: &Path) -> Result<(), Failure> {
+        let log = self.places.log();
+        let (output, complaints) = both(&log)?;
         let mut make = self.command();
         make.arg(format!("BR2_DEFCONFIG={}", defconfig.display())).arg("defconfig");
-        let said = process::ask(&mut make, self.signals)?;
-        said.map(|_| ())
-            .map_err(|why| Failure::new("Buildroot cannot be configured", why, "mend that and run this again"))
+        let status = Running::start(make.stdout(output).stderr(complaints))?.wait(self.signals, || {})?;
+        let advice = format!("all of it is in {}", log.display());
+        let failed = || Failure::new("Buildroot cannot be configured", last_lines(&log), advice);
+        if status.success() { Ok(()) } else { Err(failed()) }
     }
 
-    /// The packages of the build, as Buildroot tells of them.
+    /// The packages of the build, as Buildroot tells of them: more than a pipe holds.
     pub(super) fn packages(&self) -> Result<Vec<Package>, Failure> {
+        let told = self.places.output.join("show-info.json");
+        let output = File::create(&told).map_err(|error| Failure::io("write", &told, &error))?;
         let mut make = self.command();
-        let said = process::ask(make.args(["--silent", "show-info"]), self.signals)?;
-        let failed = |why: String| Failure::new("Buildroot does not tell its packages", why, "report this");
-        Package::of_info(&said.map_err(failed)?).map_err(|error| failed(error.to_string()))
+        make.args(["--silent", "show-info"]).stdout(output).stderr(Stdio::inherit());
+        let status = Running::start(&mut make)?.wait(self.signals, || {})?;
+        let failed = |why: String| Failure::new("Buildroot does not tell its packages", why, "see above");
+        if !status.success() {
+            return Err(failed(status.to_string()));
+        }
+        let text = fs::read_to_string(&told).map_err(|error| Failure::io("read", &told, &error))?;
+        Package::of_info(&text).map_err(|error| failed(error.to_string()))
     }
 
     /// Builds.
     pub(super) fn run(&self, terminal: &Terminal) -> Result<(), Failure> {
         let packages = self.packages()?;
         let log = self.places.log();
-        let opened = File::create(&log).and_then(|file| Ok((file.try_clone()?, file)));
-        let (output, complaints) = opened.map_err(|error| Failure::io("write", &log, &error))?;
+        let (output, complaints) = both(&log)?;
         let mut make = self.command();
         make.stdout(output).stderr(complaints);
         let stage = terminal.stage("buildroot", &format!("{} packages", packages.len()), "begins");
@@ -96,9 +105,14 @@ impl Make<'_> {
             // Some of GNU's programs refuse to be configured by root otherwise (Buildroot manual, "FAQ").
             make.env("FORCE_UNSAFE_CONFIGURE", "1");
         }
-        make.stderr(Stdio::piped());
         make
     }
+}
+
+/// A new log, for what a program says and for what it complains of.
+fn both(log: &Path) -> Result<(File, File), Failure> {
+    let opened = File::create(log).and_then(|file| Ok((file.try_clone()?, file)));
+    opened.map_err(|error| Failure::io("write", log, &error))
 }
 
 /// How far a build is, from its log and from the marks that Buildroot leaves.

@@ -58,8 +58,8 @@ impl Package {
 struct Source {
     /// Its place in the folder of downloads.
     path: String,
-    /// In hexadecimals; `None` where nothing is known of it.
-    sha256: Option<String>,
+    /// The algorithm and its result, as a file of hashes has them; `None` where nothing is known of it.
+    hash: Option<String>,
     site: String,
 }
 
@@ -69,24 +69,21 @@ pub(super) fn print(make: &Make<'_>, repository: &Repository) -> Result<(), Fail
     let lock = repository.path("Cargo.lock");
     let text = fs::read_to_string(&lock).map_err(|error| Failure::io("read", &lock, &error))?;
     let crates = of_crates(&text).map_err(|error| Failure::new("Cargo.lock cannot be read", error, "report this"))?;
-    for Source { path, sha256, site } in sources.iter().chain(&crates) {
-        result(format_args!("{}  {path}  {site}", sha256.as_deref().unwrap_or(UNKNOWN)));
+    for Source { path, hash, site } in sources.iter().chain(&crates) {
+        result(format_args!("{}  {path}  {site}", hash.as_deref().unwrap_or("none")));
     }
     say(format_args!(
-        "{} files of Buildroot's packages and {} crates: sha256, place below the folder of downloads, site",
+        "{} files of Buildroot's packages and {} crates: hash, place below the folder of downloads, site",
         sources.len(),
         crates.len()
     ));
     say("next     lay the files there; for the crates: cargo vendor --locked DOWNLOADS/llmbasedos/vendor");
     say("         then scripts/build-image BOARD --downloads DOWNLOADS --offline");
-    match sources.iter().chain(&crates).find(|source| source.sha256.is_none()) {
+    match sources.iter().chain(&crates).find(|source| source.hash.is_none()) {
         Some(source) => Err(Failure::new(format!("{} has no hash", source.path), "", "report this")),
         None => Ok(()),
     }
 }
-
-/// What stands for a hash that is not known, as long as one.
-const UNKNOWN: &str = "----------------------------------------------------------------";
 
 fn of_packages(packages: &[Package], tree: &Path) -> BTreeSet<Source> {
     let mut sources = BTreeSet::new();
@@ -97,9 +94,13 @@ fn of_packages(packages: &[Package], tree: &Path) -> BTreeSet<Source> {
             // `https|urlencode+https://…`: before the `+` stands by which means.
             let site = download.uris.iter().find(|uri| !uri.contains("sources.buildroot.net"));
             let site = site.map_or("", |uri| uri.split_once('+').map_or(uri.as_str(), |(_, address)| address));
+            // What lies on this machine is not to be brought.
+            if !site.contains("://") || site.starts_with("file:") {
+                continue;
+            }
             sources.insert(Source {
                 path: format!("{}/{}", package.dl_dir, download.source),
-                sha256: sha256(&hashes, &download.source),
+                hash: hash_of(&hashes, &download.source),
                 site: format!("{site}/{}", download.source),
             });
         }
@@ -107,14 +108,15 @@ fn of_packages(packages: &[Package], tree: &Path) -> BTreeSet<Source> {
     sources
 }
 
-/// The SHA-256 that files of hashes have for a file (Buildroot manual, "The .hash file").
-fn sha256(hashes: &str, file: &str) -> Option<String> {
-    hashes.lines().find_map(|line| {
-        let mut words = line.split_whitespace();
-        (words.next() == Some("sha256")).then_some(())?;
-        let hash = words.next()?;
-        (words.next() == Some(file)).then(|| hash.to_owned())
-    })
+/// What files of hashes have for a file (Buildroot manual, "The .hash file"): one that nobody can forge.
+fn hash_of(hashes: &str, file: &str) -> Option<String> {
+    let known = |algorithm: &str| {
+        hashes.lines().find_map(|line| match line.split_whitespace().collect::<Vec<_>>()[..] {
+            [name, hash, of] if name == algorithm && of == file => Some(format!("{name}  {hash}")),
+            _ => None,
+        })
+    };
+    known("sha256").or_else(|| known("sha512"))
 }
 
 #[derive(Debug, Deserialize)]
@@ -136,7 +138,7 @@ fn of_crates(lock: &str) -> Result<BTreeSet<Source>, toml::de::Error> {
         let file = format!("{name}-{version}.crate");
         checksum.map(|hash| Source {
             path: format!("llmbasedos/{file}"),
-            sha256: Some(hash),
+            hash: Some(format!("sha256  {hash}")),
             site: format!("{CRATES}/{name}/{file}"),
         })
     };
@@ -191,15 +193,16 @@ mod tests {
             "zlib": {"dl_dir": "zlib", "hashes": ["zlib.hash"], "downloads": [
                 {"source": "zlib.tar.xz", "uris": ["https|urlencode+https://zlib.net/pub"]}]},
             "other": {"dl_dir": "other", "downloads": [{"source": "other.tar", "uris": ["https+https://a.org"]}]},
+            "mine": {"dl_dir": "mine", "downloads": [{"source": "mine.tar", "uris": ["/checkout"]}]},
             "virtual": {"virtual": true}}"#;
         let packages = Package::of_info(info).expect("sound");
-        let source = |path: &str, sha256: Option<&str>, site: &str| Source {
+        let source = |path: &str, hash: Option<&str>, site: &str| Source {
             path: path.to_owned(),
-            sha256: sha256.map(str::to_owned),
+            hash: hash.map(str::to_owned),
             site: site.to_owned(),
         };
         let expected = BTreeSet::from([
-            source("zlib/zlib.tar.xz", Some("ab12"), "https://zlib.net/pub/zlib.tar.xz"),
+            source("zlib/zlib.tar.xz", Some("sha256  ab12"), "https://zlib.net/pub/zlib.tar.xz"),
             source("other/other.tar", None, "https://a.org/other.tar"),
         ]);
         assert_eq!(of_packages(&packages, folder.path()), expected);
@@ -211,7 +214,7 @@ mod tests {
                     version = \"0.2.1\"\nsource = \"registry+x\"\nchecksum = \"cd34\"\n";
         let crates: Vec<Source> = of_crates(lock).expect("sound").into_iter().collect();
         let [one] = crates.as_slice() else { panic!("one: {crates:?}") };
-        assert_eq!(one.sha256.as_deref(), Some("cd34"));
+        assert_eq!(one.hash.as_deref(), Some("sha256  cd34"));
         assert_eq!(one.site, "pkg:cargo/libc/libc-0.2.1.crate");
     }
 }
