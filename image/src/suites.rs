@@ -42,6 +42,7 @@ const E2E: &[Stage] = &[
 const BOOT: &[Stage] = &[
     ("image", "cargo image build"),
     ("aarch64", "cargo image build --arch aarch64"),
+    ("radios", "cargo image build --with-radios"),
     (
         "boot",
         "cargo test --offline --package image --test boot -- --ignored --nocapture --test-threads=1 --skip=real_model",

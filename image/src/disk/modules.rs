@@ -47,7 +47,28 @@ pub(crate) const SECOND: &[&str] = &[
 /// What goes beside that into a root with wpa_supplicant: the radios of the Raspberry Pi and of common PCs, and those that
 /// tests simulate, which no kernel for machines has. Sums and ciphers of Wi-Fi are asked for when a network is joined, and
 /// no module is loaded any more then.
-pub(crate) const RADIOS: &[&str] = &["ccm", "cmac", "gcm", "brcmfmac", "brcmfmac-wcc", "iwlmvm", "mac80211_hwsim"];
+pub(crate) const RADIOS: &[&str] = &[
+    "ccm",
+    "cmac",
+    "gcm",
+    "brcmfmac",
+    "brcmfmac-wcc",
+    "iwldvm",
+    "iwlmvm",
+    "iwlmld",
+    "rtw88_8723de",
+    "rtw88_8821ce",
+    "rtw88_8822be",
+    "rtw88_8822ce",
+    "rtw89_8851be",
+    "rtw89_8852ae",
+    "rtw89_8852be",
+    "rtw89_8852ce",
+    "ath9k",
+    "ath10k_pci",
+    "mt7921e",
+    "mac80211_hwsim",
+];
 
 /// The modules of a kernel, by name. One that has no file is part of the kernel itself.
 #[derive(Debug)]

@@ -6,7 +6,7 @@
 //! | `usr/sbin/wpa_supplicant` | the program of the service `wifi` |
 //! | `usr/lib/<machine>-linux-gnu/`, `lib64/` | its libraries and their loader, where Debian's look for them |
 //! | `usr/lib/firmware/regulatory.db` | which country allows what |
-//! | `usr/lib/air/` | busybox and iw, for the tests' hand alone: no service sees them |
+//! | `usr/lib/air/` | busybox with a script for its DHCP client, and iw: for the tests' hand alone, no service sees them |
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -17,6 +17,7 @@ use super::libraries::Gathering;
 use super::packages::{Archive, Release};
 use crate::architecture::Architecture;
 use crate::cache::{Cache, make_folder};
+use crate::disk::write;
 use crate::failure::Failure;
 use crate::signals::Signals;
 
@@ -24,6 +25,12 @@ const SUPPLICANT: &str = "wpa_supplicant";
 const LINK_TOOL: &str = "iw";
 /// What the loader of programs begins with.
 const LOADER: &str = "ld-linux";
+
+/// What busybox's DHCP client does with an address (busybox, `examples/udhcp/`).
+const LEASE: &str = r#"#!/usr/lib/air/busybox sh
+[ "$1" = bound ] && /usr/lib/air/busybox ip address add "$ip/$mask" dev "$interface"
+echo "$1 $ip router $router dns $dns"
+"#;
 
 /// What of Debian's packages goes into the root.
 #[derive(Debug)]
@@ -70,6 +77,9 @@ impl Wifi {
             put(source, &tree.join(folder), name)?;
         }
         put(&self.busybox, &tree.join("usr/lib/air"), "busybox")?;
+        let script = tree.join("usr/lib/air/lease");
+        write(&script, LEASE)?;
+        set_run(&script)?;
         let firmware = tree.join("usr/lib/firmware");
         put(&self.rules.join("regulatory.db-upstream"), &firmware, "regulatory.db")?;
         put(&self.rules.join("regulatory.db.p7s-upstream"), &firmware, "regulatory.db.p7s")
@@ -80,6 +90,10 @@ fn put(source: &Path, folder: &Path, name: &str) -> Result<(), Failure> {
     make_folder(folder)?;
     let target = folder.join(name);
     fs::copy(source, &target).map_err(|error| Failure::io("copy", source, &error))?;
-    let set = fs::set_permissions(&target, fs::Permissions::from_mode(0o755));
-    set.map_err(|error| Failure::io("write", &target, &error))
+    set_run(&target)
+}
+
+fn set_run(file: &Path) -> Result<(), Failure> {
+    let set = fs::set_permissions(file, fs::Permissions::from_mode(0o755));
+    set.map_err(|error| Failure::io("write", file, &error))
 }

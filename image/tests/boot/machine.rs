@@ -45,6 +45,8 @@ pub(crate) fn built_quick(name: &str) -> PathBuf {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Architecture {
     X86_64,
+    /// A PC with two simulated radios (`image build --with-radios`).
+    Radios,
     Aarch64,
 }
 
@@ -61,6 +63,7 @@ impl Architecture {
     fn quick(self) -> PathBuf {
         repository().join(match self {
             Self::X86_64 => "build/x86_64",
+            Self::Radios => "build/x86_64-radios",
             Self::Aarch64 => "build/aarch64",
         })
     }
@@ -69,7 +72,7 @@ impl Architecture {
     /// now and then run code that another has just changed (int3).
     fn qemu(self) -> (Command, &'static str) {
         let (program, machine, processor, serial) = match self {
-            Self::X86_64 => ("qemu-system-x86_64", "q35", "max,cx16=off", "ttyS0"),
+            Self::X86_64 | Self::Radios => ("qemu-system-x86_64", "q35", "max,cx16=off", "ttyS0"),
             Self::Aarch64 => ("qemu-system-aarch64", "virt", "cortex-a72", "ttyAMA0"),
         };
         let mut qemu = Command::new(program);
@@ -313,7 +316,7 @@ impl Machine {
     fn qemu(&self, drive: &str) -> (Command, &'static str) {
         let (mut qemu, serial) = self.architecture.qemu();
         qemu.args(["-smp", "2", "-m", "512", "-display", "none", "-nodefaults", "-serial", "stdio"]);
-        if self.architecture == Architecture::X86_64 {
+        if self.architecture != Architecture::Aarch64 {
             qemu.args(["-chardev", &format!("socket,id=hand,server=on,wait=off,path={}", self.hand().display())]);
             qemu.args(["-serial", "chardev:hand"]);
         }

@@ -26,3 +26,4 @@ mod site;
 mod slots;
 mod tick;
 mod tpm;
+mod wifi;

@@ -15,6 +15,7 @@
 //! | `remove PATH` | removes it |
 //! | `listen NAME` | listens on the abstract socket of that name, and counts who connects |
 //! | `connected` | how many have connected |
+//! | `air SCRIPT` | runs that at the other side of the air: in a network of its own, to which the second radio is moved |
 //! | `search HEX` | the processes in whose memory or environment these bytes are, but for its own |
 
 use std::ffi::{CString, c_char, c_int, c_ulong, c_void};
@@ -22,8 +23,9 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener};
+use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio, exit};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 /// What it sees of the machine, mounted where nothing else is.
@@ -107,6 +109,7 @@ fn serve() {
             ("remove", path) => format!("{:?}", fs::remove_file(seen(path))),
             ("listen", name) => listen(name),
             ("connected", _) => CONNECTED.load(Ordering::Relaxed).to_string(),
+            ("air", script) => air(script),
             ("search", hex) => search(&bytes(hex)),
             other => format!("does not know {other:?}"),
         };
@@ -204,6 +207,41 @@ fn listen(name: &str) -> String {
         })
     });
     "listens".to_owned()
+}
+
+/// The programs that the other side of the air has, in the image with radios.
+const BUSYBOX: &str = "/usr/lib/air/busybox";
+const CLONE_NEWNET: c_int = 0x4000_0000;
+static IS_APART: AtomicBool = AtomicBool::new(false);
+
+/// The first time it leaves the network of the machine, and takes the second radio along.
+fn air(script: &str) -> String {
+    if !IS_APART.swap(true, Ordering::Relaxed) {
+        // SAFETY: no memory is touched.
+        assert_eq!(unsafe { unshare(CLONE_NEWNET) }, 0, "a network of its own");
+        let take = format!("{BUSYBOX} nsenter -t 1 -n /usr/lib/air/iw phy phy1 set netns {}", std::process::id());
+        let said = run(&take);
+        assert!(said.starts_with('0'), "{said}");
+    }
+    run(script)
+}
+
+/// Runs a script in the root of the machine; answers its exit code and what it wrote, its lines behind one another.
+fn run(script: &str) -> String {
+    let root = seen("/");
+    let mut shell = Command::new(BUSYBOX);
+    shell.args(["sh", "-c", script]).stdin(nothing()).env("PATH", "/usr/lib/air:/usr/sbin");
+    // SAFETY: what runs between fork and exec makes two system calls, and the path was made before.
+    unsafe { shell.pre_exec(move || std::os::unix::fs::chroot(&root).and_then(|()| std::env::set_current_dir("/"))) };
+    match shell.output() {
+        Err(error) => format!("cannot be run: {error}"),
+        Ok(output) => {
+            let said = [output.stdout, output.stderr].concat();
+            let said = String::from_utf8_lossy(&said).replace('\r', "");
+            let code = output.status.code().unwrap_or(-1);
+            format!("{code} {}", said.lines().collect::<Vec<_>>().join(" | "))
+        }
+    }
 }
 
 fn bytes(hex: &str) -> Vec<u8> {

@@ -140,6 +140,7 @@ impl Cage {
                 has_host_network: is_host,
                 has_channel: manifest.has_channel(),
                 sets_clock: cage.capabilities.contains(&Capability::SysTime),
+                sets_links: cage.capabilities.contains(&Capability::NetAdmin),
                 extras: cage.allow.clone(),
             },
             capabilities: cage.capabilities.clone(),

@@ -55,6 +55,8 @@ pub(crate) struct Profile {
     pub(crate) has_channel: bool,
     /// It may set the clock.
     pub(crate) sets_clock: bool,
+    /// It may set links.
+    pub(crate) sets_links: bool,
     /// What its manifest adds.
     pub(crate) extras: Vec<Extra>,
 }
@@ -148,7 +150,7 @@ impl Profile {
         rules.extend(self.processes());
         rules.extend(self.sockets());
         rules.extend(modes());
-        rules.extend(commands());
+        rules.extend(commands(self.sets_links));
         rules
     }
 
@@ -245,9 +247,13 @@ fn modes() -> Vec<(&'static str, Vec<Vec<Check>>)> {
     ]
 }
 
-/// ioctl(2) and fcntl(2): what is harmless on any descriptor.
-fn commands() -> Vec<(&'static str, Vec<Vec<Check>>)> {
-    let commands = |numbers: &[i32]| numbers.iter().map(|&number| vec![is(1, number)]).collect();
+/// netdevice(7): a link's flags, hardware address and number, read and set (`SIOCGIFFLAGS` and so on). Programs older than
+/// netlink ask so.
+const LINK_COMMANDS: [i32; 5] = [0x8913, 0x8914, 0x8924, 0x8927, 0x8933];
+
+/// ioctl(2) and fcntl(2): what is harmless on any descriptor, and what goes with the privilege to set links.
+fn commands(sets_links: bool) -> Vec<(&'static str, Vec<Vec<Check>>)> {
+    let commands = |numbers: &[i32]| -> Vec<Vec<Check>> { numbers.iter().map(|&number| vec![is(1, number)]).collect() };
     /// `include/uapi/asm-generic/ioctls.h`: whether it is a terminal, and how large.
     const TERMINAL: [i32; 2] = [0x5401, 0x5413];
     const FIONREAD: i32 = 0x541B;
@@ -255,7 +261,10 @@ fn commands() -> Vec<(&'static str, Vec<Vec<Check>>)> {
     const FIONCLEX: i32 = 0x5450;
     const FIOCLEX: i32 = 0x5451;
     let [is_terminal, size] = TERMINAL;
-    let ioctls = commands(&[is_terminal, size, FIONREAD, FIONBIO, FIONCLEX, FIOCLEX]);
+    let mut ioctls = commands(&[is_terminal, size, FIONREAD, FIONBIO, FIONCLEX, FIOCLEX]);
+    if sets_links {
+        ioctls.extend(commands(&LINK_COMMANDS));
+    }
     let fcntls = commands(&[
         libc::F_DUPFD,
         libc::F_DUPFD_CLOEXEC,
@@ -291,6 +300,7 @@ mod tests {
             has_host_network: true,
             has_channel: true,
             sets_clock: true,
+            sets_links: true,
             extras: vec![Extra::Jit, Extra::Processes, Extra::Openat2, Extra::Runtime],
         };
         for name in names(&all).into_iter().chain(Profile::default().absent()) {
@@ -306,6 +316,7 @@ mod tests {
             has_host_network: false,
             has_channel: true,
             sets_clock: false,
+            sets_links: true,
             extras: vec![Extra::Jit, Extra::Processes, Extra::Openat2, Extra::Runtime],
         };
         let out = "ptrace process_vm_readv process_vm_writev mount umount2 pivot_root chroot unshare setns move_mount \

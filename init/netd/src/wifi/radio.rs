@@ -27,6 +27,9 @@ const JOIN_PATIENCE: Duration = Duration::from_secs(45);
 const SCAN_PATIENCE: Duration = Duration::from_secs(20);
 /// A network that was looked for in vain so often is not there.
 const LOOKS: u32 = 3;
+/// How often, and with which pauses, it is looked whether the own network is open.
+const OPEN_LOOKS: u32 = 40;
+const OPEN_PAUSE: Duration = Duration::from_millis(500);
 /// A change of the signal that is worth being told, in dB.
 const NOTABLE: i32 = 15;
 
@@ -239,6 +242,14 @@ impl Radio {
         let Invitation { ssid, passphrase } = &session.invitation;
         let number = supplicant.add(&commands::of_access_point(ssid, passphrase), &commands::KEYS_OF_KEY).await?;
         supplicant.tell(&format!("SELECT_NETWORK {number}")).await?;
+        if !opened(supplicant).await? {
+            tracing::warn!(
+                "{}: this radio does not open a network of its own: set the machine up by cable",
+                session.link
+            );
+            self.tell_searching(session);
+            return Ok(());
+        }
         tracing::info!("{}: nothing leads to this machine: it opens the Wi-Fi {ssid} for its set-up", session.link);
         let air = Air::Serving {
             link: session.link.clone(),
@@ -315,12 +326,15 @@ impl Radio {
         supplicant.drain();
         supplicant.tell(&format!("SELECT_NETWORK {number}")).await?;
         let ssid = &known.network.ssid;
-        match tokio::time::timeout(JOIN_PATIENCE, outcome(supplicant, ssid, known.passphrase.is_some())).await {
+        let mut looks = 0;
+        let outcome = outcome(supplicant, ssid, known.passphrase.is_some(), &mut looks);
+        match tokio::time::timeout(JOIN_PATIENCE, outcome).await {
             Ok(outcome) => outcome,
-            Err(_) => bail!(
-                "the network {ssid} does not let this machine in: it took longer than {} s",
-                JOIN_PATIENCE.as_secs()
-            ),
+            Err(_) if looks > 0 => bail!("there is no network {ssid} in reach"),
+            Err(_) => {
+                let seconds = JOIN_PATIENCE.as_secs();
+                bail!("the network {ssid} does not let this machine in: it took longer than {seconds} s")
+            }
         }
     }
 }
@@ -338,8 +352,7 @@ fn searching() -> Phase {
 }
 
 /// Waits until the radio is in the network that was selected, or will not be.
-async fn outcome(supplicant: &Supplicant, ssid: &Ssid, has_passphrase: bool) -> anyhow::Result<()> {
-    let mut looks = 0;
+async fn outcome(supplicant: &Supplicant, ssid: &Ssid, has_passphrase: bool, looks: &mut u32) -> anyhow::Result<()> {
     loop {
         match supplicant.event().await? {
             Event::Connected if supplicant.joined().await?.as_deref() == Some(ssid.bytes()) => return Ok(()),
@@ -349,14 +362,25 @@ async fn outcome(supplicant: &Supplicant, ssid: &Ssid, has_passphrase: bool) -> 
             }
             Event::Rejected => bail!("the network {ssid} does not let this machine in"),
             Event::NotFound => {
-                looks += 1;
-                if looks >= LOOKS {
+                *looks += 1;
+                if *looks >= LOOKS {
                     bail!("there is no network {ssid} in reach");
                 }
             }
             _ => {}
         }
     }
+}
+
+/// Waits until the own network is open; answers whether it is.
+async fn opened(supplicant: &Supplicant) -> anyhow::Result<bool> {
+    for _ in 0..OPEN_LOOKS {
+        if supplicant.joined().await?.is_some() {
+            return Ok(true);
+        }
+        tokio::time::sleep(OPEN_PAUSE).await;
+    }
+    Ok(false)
 }
 
 /// The networks in reach now.

@@ -37,9 +37,10 @@ impl Supplicant {
     /// Connects to it, and hands it the radio `link`, with no networks.
     pub(crate) async fn take(link: &str) -> anyhow::Result<Self> {
         let supplicant = Self { link: link.to_owned(), commands: connect(COMMANDS)?, events: connect(EVENTS)? };
-        match supplicant.global(&format!("INTERFACE_ADD {link}\t\tnl80211\t\t\t")).await?.as_str() {
-            "OK" | "FAIL-EXISTS" => {}
-            _ => bail!("wpa_supplicant does not take {link}: its log says why"),
+        let added = supplicant.global(&format!("INTERFACE_ADD {link}\t\tnl80211\t\t\t")).await?;
+        // A netd before this one may have handed it over.
+        if added != "OK" && !supplicant.ask("PING").await.is_ok_and(|answer| answer == "PONG") {
+            bail!("wpa_supplicant does not take {link}: luca-run system.logs '{{\"name\": \"wifi\"}}' says why");
         }
         supplicant.events.send(b"ATTACH").await.context("cannot hear wpa_supplicant")?;
         supplicant.forget_all().await?;
@@ -67,7 +68,11 @@ impl Supplicant {
 
     /// What is answered to a command for the radio.
     pub(crate) async fn ask(&self, command: &str) -> anyhow::Result<String> {
-        self.global(&format!("IFNAME={} {command}", self.link)).await
+        let answer = self.global(&format!("IFNAME={} {command}", self.link)).await?;
+        if answer == "FAIL-NO-IFNAME-MATCH" {
+            bail!("wpa_supplicant has lost the radio");
+        }
+        Ok(answer)
     }
 
     /// Does what a command says. What it sets is not told: it may be a passphrase.

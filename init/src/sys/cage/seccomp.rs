@@ -162,6 +162,7 @@ mod tests {
             has_host_network: true,
             has_channel: true,
             sets_clock: true,
+            sets_links: true,
             extras: vec![Extra::Processes, Extra::Openat2, Extra::Runtime],
         };
         for profile in [Profile::default(), all] {
