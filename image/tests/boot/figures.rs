@@ -4,7 +4,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use crate::machine::{Machine, built};
+use crate::machine::{Machine, built, built_quick};
 
 const MIB: f64 = 1048576.0;
 /// From PID 1 until all is up, as a share of what the kernel takes before. The aim is 0.15. Emulated, where each program is
@@ -12,8 +12,9 @@ const MIB: f64 = 1048576.0;
 const MOST_OF_THE_KERNELS_TIME: f64 = 2.0;
 /// What all processes of a machine that is idle take together, in MiB: their proportional set size (proc_pid_smaps(5)).
 const MOST_MEMORY: f64 = 32.0;
-/// What is sent and flashed, packed, in MB.
+/// What is sent and flashed, packed, in MB: of the quick image, and of one with Ollama and the firmware of radios.
 const MOST_PACKED: f64 = 40.0;
+const MOST_PACKED_OF_PRODUCT: f64 = 80.0;
 /// So many boots are measured.
 const BOOTS: usize = 5;
 
@@ -44,7 +45,8 @@ fn the_image_keeps_its_budgets() {
     memory.iter().for_each(|(name, mib)| eprintln!("{name:<16}{mib:>6.1} MiB"));
     eprintln!("{:<16}{sum:>6.1} MiB", "in sum");
     eprint!("{sizes}");
-    let kept = [share <= MOST_OF_THE_KERNELS_TIME, sum <= MOST_MEMORY, packed <= MOST_PACKED];
+    let most_packed = if built("disk.img") == built_quick("disk.img") { MOST_PACKED } else { MOST_PACKED_OF_PRODUCT };
+    let kept = [share <= MOST_OF_THE_KERNELS_TIME, sum <= MOST_MEMORY, packed <= most_packed];
     assert_eq!(kept, [true; 3], "time of the kernel's, memory, packed size");
 }
 
