@@ -12,7 +12,8 @@ recovery=
 
 # Every other program. With a shell to repair with, all of them stay.
 if [ -z "$recovery" ]; then
-    (cd "$root" && find usr/bin usr/sbin usr/libexec -mindepth 1 ! -type d 2>/dev/null | LC_ALL=C sort) |
+    mkdir -p "$root"/usr/{bin,sbin,libexec}
+    (cd "$root" && find usr/bin usr/sbin usr/libexec -mindepth 1 ! -type d | LC_ALL=C sort) |
         LC_ALL=C comm -23 - <(grep -v '^#' "$here/board/programs" | LC_ALL=C sort) |
         while IFS= read -r program; do rm -f "$root/$program"; done
 fi
@@ -30,6 +31,7 @@ rm -rf usr/share/grub boot
 find etc/ssl/certs -type l -delete 2>/dev/null || true
 find usr/lib -name '*.pc' -delete
 find usr -depth -type d -empty -delete
+"$here/scripts/prune-firmware.sh" "$root"
 for folder in usr/bin usr/sbin usr/lib dev proc sys run tmp; do mkdir -p "$folder"; done
 
 # Programs that were built outside may be of another machine.

@@ -20,7 +20,7 @@ const UNIT: &[Stage] = &[
     (
         "scripts",
         "shellcheck --external-sources scripts/setup scripts/run scripts/test scripts/flash scripts/build-image \
-         buildroot-config/scripts/post-build.sh buildroot-config/scripts/post-image.sh .ci/run",
+         buildroot-config/scripts/post-build.sh buildroot-config/scripts/post-image.sh buildroot-config/scripts/prune-firmware.sh .ci/run",
     ),
     ("lints", "cargo clippy --offline --workspace --all-targets -- --deny warnings"),
     ("tests", "cargo test --offline --workspace --no-fail-fast"),
