@@ -26,81 +26,13 @@ pub(crate) struct Own {
 impl Own {
     /// All of them.
     pub(crate) fn all() -> Result<Vec<Self>, InvalidTool> {
-        let by_name = json!({
-            "type": "object",
-            "properties": {"name": {"type": "string", "description": "The service, as system.services names it"}},
-            "required": ["name"],
-            "additionalProperties": false,
-        });
-        let nothing = json!({"type": "object", "properties": {}, "additionalProperties": false});
-        let log_query = json!({
-            "type": "object",
-            "properties": {
-                "name": {"type": "string", "description": "One service; all of them unless stated"},
-                "lines": {"type": "integer", "minimum": 0, "description": "How many of the last lines; 100 unless stated"},
-            },
-            "additionalProperties": false,
-        });
-        let ssid =
-            json!({"type": "string", "description": "What the network calls itself, as system.wifi_scan names it"});
-        let wifi_join = json!({
-            "type": "object",
-            "properties": {
-                "ssid": ssid,
-                "passphrase": {"type": "string", "description": "8 to 63 characters or 64 hexadecimal digits; none for an open network"},
-                "country": {"type": "string", "description": "The country that the machine is in, two capital letters"},
-                "hidden": {"type": "boolean", "description": "Whether the network does not tell its name"},
-            },
-            "required": ["ssid"],
-            "additionalProperties": false,
-        });
-        let by_ssid = json!({
-            "type": "object",
-            "properties": {"ssid": ssid},
-            "required": ["ssid"],
-            "additionalProperties": false,
-        });
-        let tool = |name: &str, description: &str, schema: &Value, only_reads: bool| {
-            json!({
-                "name": name,
-                "description": description,
-                "inputSchema": schema,
-                "annotations": {"readOnlyHint": only_reads},
-            })
-        };
-        let system = [
-            tool("services", "All services and how they are doing", &nothing, true),
-            tool("metrics", "What the machine and each service use: memory, CPU, pressure", &nothing, true),
-            tool("start", "Starts a service", &by_name, false),
-            tool("stop", "Stops a service; it stays stopped until it is started", &by_name, false),
-            tool("restart", "Stops a service and starts it again", &by_name, false),
-            tool("cage", "What a service may touch, in words, and what its cage refused it", &by_name, true),
-            tool("cages", "What this machine's kernel gives to cages, and what not", &nothing, true),
-            tool("poweroff", "Stops everything and switches the machine off", &nothing, false),
-            tool("reboot", "Stops everything and restarts the machine", &nothing, false),
-            tool("wifi_scan", "The Wi-Fi networks in reach, the strongest first", &nothing, true),
-            tool("wifi_join", "Joins a Wi-Fi network, now and from now on", &wifi_join, false),
-            tool("wifi_forget", "Joins a Wi-Fi network no more that wifi_join has joined", &by_ssid, false),
-            tool(
-                "setup_code",
-                "Makes a new set-up code: who enters it is given a new token, and the one of before is void",
-                &nothing,
-                false,
-            ),
-            tool("logs", "The last lines that services wrote", &log_query, true),
-            tool(
-                "status",
-                "How the machine is doing: addresses, data, what is wrong with its settings; the audit",
-                &nothing,
-                true,
-            ),
-        ];
+        let nothing = object(&json!({}), &[]);
         let arc = [tool("list", "The manifests of all Arcs", &nothing, true)];
         let licence = [tool("check", "The licence of this system", &nothing, true)];
         Ok(vec![
             Self::new("arc", "What the Arcs are", &arc)?,
             Self::new("licence", "The licence of this system", &licence)?,
-            Self::new("system", "The machine and its services", &system)?,
+            Self::new("system", "The machine and its services", &system())?,
         ])
     }
 
@@ -120,6 +52,63 @@ impl Own {
     pub(crate) fn catalogue(&self) -> Arc<Catalogue> {
         Arc::clone(&self.catalogue)
     }
+}
+
+/// The tools of the machine and its services.
+fn system() -> [Value; 15] {
+    let nothing = object(&json!({}), &[]);
+    let name = json!({"type": "string", "description": "The service, as system.services names it"});
+    let by_name = object(&json!({ "name": name }), &["name"]);
+    let name = json!({"type": "string", "description": "One service; all of them unless stated"});
+    let lines =
+        json!({"type": "integer", "minimum": 0, "description": "How many of the last lines; 100 unless stated"});
+    let log_query = object(&json!({"name": name, "lines": lines}), &[]);
+    let ssid = json!({"type": "string", "description": "What the network calls itself, as system.wifi_scan names it"});
+    let by_ssid = object(&json!({ "ssid": ssid }), &["ssid"]);
+    let wifi_join = json!({
+        "ssid": ssid,
+        "passphrase": {"type": "string", "description": "8 to 63 characters or 64 hexadecimal digits; none for an open network"},
+        "country": {"type": "string", "description": "The country that the machine is in, two capital letters"},
+        "hidden": {"type": "boolean", "description": "Whether the network does not tell its name"},
+    });
+    let wifi_join = object(&wifi_join, &["ssid"]);
+    let setup_code = "Makes a new set-up code: who enters it is given a new token, and the one of before is void";
+    let status = "How the machine is doing: addresses, data, what is wrong with its settings; the audit";
+    [
+        tool("services", "All services and how they are doing", &nothing, true),
+        tool("metrics", "What the machine and each service use: memory, CPU, pressure", &nothing, true),
+        tool("start", "Starts a service", &by_name, false),
+        tool("stop", "Stops a service; it stays stopped until it is started", &by_name, false),
+        tool("restart", "Stops a service and starts it again", &by_name, false),
+        tool("cage", "What a service may touch, in words, and what its cage refused it", &by_name, true),
+        tool("cages", "What this machine's kernel gives to cages, and what not", &nothing, true),
+        tool("poweroff", "Stops everything and switches the machine off", &nothing, false),
+        tool("reboot", "Stops everything and restarts the machine", &nothing, false),
+        tool("wifi_scan", "The Wi-Fi networks in reach, the strongest first", &nothing, true),
+        tool("wifi_join", "Joins a Wi-Fi network, now and from now on", &wifi_join, false),
+        tool("wifi_forget", "Joins a Wi-Fi network no more that wifi_join has joined", &by_ssid, false),
+        tool("setup_code", setup_code, &nothing, false),
+        tool("logs", "The last lines that services wrote", &log_query, true),
+        tool("status", status, &nothing, true),
+    ]
+}
+
+fn tool(name: &str, description: &str, schema: &Value, only_reads: bool) -> Value {
+    json!({
+        "name": name,
+        "description": description,
+        "inputSchema": schema,
+        "annotations": {"readOnlyHint": only_reads},
+    })
+}
+
+/// The schema of arguments, of which `required` must be there and no others may.
+fn object(properties: &Value, required: &[&str]) -> Value {
+    let mut schema = json!({"type": "object", "properties": properties, "additionalProperties": false});
+    if !required.is_empty() {
+        schema["required"] = json!(required);
+    }
+    schema
 }
 
 /// Runs the own tool `tool` (its full name).
