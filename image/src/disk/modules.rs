@@ -27,7 +27,7 @@ pub(crate) const FIRST: &[&str] = &[
     "dm-verity",
 ];
 /// Everything else.
-pub(crate) const SECOND: &[&str] = &[
+const SECOND: &[&str] = &[
     "ext4",
     "vfat",
     "nls_cp437",
@@ -44,36 +44,17 @@ pub(crate) const SECOND: &[&str] = &[
     "bcm2835-rng",
 ];
 
-/// What goes beside that into a root with wpa_supplicant: the radios of the Raspberry Pi and of common PCs, and those that
-/// tests simulate, which no kernel for machines has. Sums and ciphers of Wi-Fi are asked for when a network is joined, and
-/// no module is loaded any more then.
-pub(crate) const RADIOS: &[&str] = &[
-    "ccm",
-    "cmac",
-    "gcm",
-    "brcmfmac",
-    "brcmfmac-wcc",
-    "iwldvm",
-    "iwlmvm",
-    "iwlmld",
-    "rtw88_8723de",
-    "rtw88_8821ce",
-    "rtw88_8822be",
-    "rtw88_8822ce",
-    "rtw89_8851be",
-    "rtw89_8852ae",
-    "rtw89_8852be",
-    "rtw89_8852ce",
-    "ath9k",
-    "ath10k_pci",
-    "mt7921e",
-    "mac80211_hwsim",
-];
+/// What goes beside that into a root with wpa_supplicant, of a kernel that was built for everything: the radios of the
+/// Raspberry Pi and of common PCs, and those that tests simulate. Sums and ciphers of Wi-Fi are asked for when a network is
+/// joined, and no module is loaded any more then.
+const RADIOS: &[&str] = &["ccm", "cmac", "gcm", "brcmfmac", "brcmfmac-wcc", "iwlmvm", "mac80211_hwsim"];
 
 /// The modules of a kernel, by name. One that has no file is part of the kernel itself.
 #[derive(Debug)]
 pub(crate) struct Modules {
     files: BTreeMap<String, PathBuf>,
+    /// Whether the kernel was configured for this system alone: what it has as a module is there to be loaded.
+    is_own: bool,
 }
 
 impl Modules {
@@ -92,7 +73,22 @@ impl Modules {
                 }
             }
         }
-        Ok(Self { files })
+        Ok(Self { files, is_own: false })
+    }
+
+    /// The same of a kernel that was configured for this system alone.
+    pub(crate) fn of_own_kernel(self) -> Self {
+        Self { is_own: true, ..self }
+    }
+
+    /// The names of what is loaded from the root. All of an own kernel's: PID 1 cannot know which radio the firmware of a
+    /// machine will show it a moment later, and the drivers of those that are not there are 6 MB in all.
+    pub(crate) fn of_root(&self, has_wifi: bool) -> Vec<&str> {
+        if self.is_own {
+            return self.files.keys().map(String::as_str).collect();
+        }
+        let radios = if has_wifi { RADIOS } else { &[] };
+        [SECOND, radios].concat()
     }
 
     /// Copies the modules of `wanted` and what they need, but for those in `there`, into `folder`; answers their names.
@@ -110,7 +106,7 @@ impl Modules {
         make_folder(folder)?;
         for (place, name) in order.iter().enumerate() {
             let Some(source) = self.files.get(name) else { continue };
-            let target = folder.join(format!("{place:02}-{name}.ko"));
+            let target = folder.join(format!("{place:03}-{name}.ko"));
             if source.extension().is_some_and(|extension| extension == "xz") {
                 unpack(source, &target, tools.signals)?;
             } else {
@@ -151,4 +147,63 @@ fn plain_name(name: &str) -> String {
 fn name_of(path: &Path) -> Option<String> {
     let (name, _) = path.file_name()?.to_str()?.split_once(".ko")?;
     Some(plain_name(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::disk::layout::Layout;
+
+    const RELEASE: &str = "6.18.1";
+    /// Names in their folders, each with what it needs.
+    const KERNEL: [(&str, &str); 4] = [
+        ("drivers/net/wireless/a/a-radio", "z_core,cfg80211"),
+        ("drivers/net/wireless/a/z-core", "cfg80211"),
+        ("drivers/other/erofs", ""),
+        ("net/wireless/cfg80211", ""),
+    ];
+
+    /// A kernel's package with modules that modinfo can read.
+    fn package() -> TempDir {
+        let package = tempfile::tempdir().expect("a folder");
+        for (path, needs) in KERNEL {
+            let file = package.path().join(format!("usr/lib/modules/{RELEASE}/kernel/{path}.ko"));
+            make_folder(file.parent().expect("inside")).expect("made");
+            let words = package.path().join("words");
+            fs::write(&words, format!("depends={needs}\0")).expect("written");
+            let mut objcopy = Command::new("objcopy");
+            objcopy.args(["-I", "binary", "-O", "elf64-x86-64", "--rename-section", ".data=.modinfo"]);
+            assert!(objcopy.arg(&words).arg(&file).status().expect("binutils").success());
+        }
+        package
+    }
+
+    /// The files that a root gets, the first stage having loaded these.
+    fn root(modules: &Modules, loaded: &[&str]) -> Vec<String> {
+        let (work, signals) = (tempfile::tempdir().expect("a folder"), Signals::watch().expect("signals"));
+        let tools = Tools { work: work.path(), host: None, layout: Layout::default(), epoch: 0, signals: &signals };
+        let folder = work.path().join("modules");
+        let loaded: Vec<String> = loaded.iter().map(|name| (*name).to_owned()).collect();
+        modules.copy(&modules.of_root(true), &loaded, &folder, &tools).expect("copied");
+        let files = fs::read_dir(&folder).expect("made").map(|entry| entry.expect("read").file_name());
+        let mut names: Vec<String> = files.map(|name| name.to_string_lossy().into_owned()).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn every_module_of_an_own_kernel_is_loaded_after_what_it_needs() {
+        let package = package();
+        let modules = Modules::read(package.path(), RELEASE).expect("read").of_own_kernel();
+        assert_eq!(root(&modules, &["erofs"]), ["000-cfg80211.ko", "001-z_core.ko", "002-a_radio.ko"]);
+    }
+
+    #[test]
+    fn of_a_kernel_for_everything_only_what_is_named_is_loaded() {
+        let package = package();
+        let modules = Modules::read(package.path(), RELEASE).expect("read");
+        assert_eq!(root(&modules, &[]), Vec::<String>::new());
+    }
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use spec::boot::{DEFAULT_CONFIG, INIT, MANIFESTS, MODULES, ROOT_BLOCK, RootImage, Slot};
 
-use super::modules::{self, Modules};
+use super::modules::Modules;
 use super::{Tools, layout, text};
 use crate::cache::make_folder;
 use crate::failure::Failure;
@@ -91,8 +91,7 @@ impl Root<'_> {
             super::write(&at(path), content)?;
         }
         let has_wifi = at(SUPPLICANT).is_file();
-        let radios = if has_wifi { modules::RADIOS } else { &[] };
-        self.modules.copy(&[modules::SECOND, radios].concat(), self.loaded, &at(MODULES), tools)?;
+        self.modules.copy(&self.modules.of_root(has_wifi), self.loaded, &at(MODULES), tools)?;
         self.manifests(&at(MANIFESTS), has_wifi)?;
         let programs = Path::new(INIT).parent().unwrap_or(Path::new("/"));
         let programs = PROGRAMS.iter().map(|program| text(&programs.join(program)));

@@ -62,7 +62,7 @@ fn firmware(model: Model, images: &Path) -> Result<Firmware, Failure> {
 fn modules(target: &Path) -> Result<Modules, Failure> {
     let releases = fs::read_dir(target.join("lib/modules")).into_iter().flatten().flatten();
     let release = releases.map(|entry| entry.file_name().to_string_lossy().into_owned()).max();
-    Modules::read(target, &release.unwrap_or_default())
+    Ok(Modules::read(target, &release.unwrap_or_default())?.of_own_kernel())
 }
 
 fn there(path: PathBuf, option: &str) -> Result<PathBuf, Failure> {
