@@ -12,8 +12,10 @@ image=${LLMBASEDOS_IMAGE:-$BR2_EXTERNAL_LLMBASEDOS_PATH/../target/debug/image}
     exit 1
 }
 
-set -- "$BUILD_DIR"/linux-*/.config
-"$image" buildroot check-kernel --buildroot-config "$BR2_CONFIG" --kernel-config "$1" \
+# Buildroot calls the folder so; a kernel that was unpacked elsewhere (LINUX_OVERRIDE_SRCDIR) is `custom`.
+kernel=$BUILD_DIR/linux-$(sed -n 's/^BR2_LINUX_KERNEL_VERSION="\(.*\)"$/\1/p' "$BR2_CONFIG")/.config
+[ -f "$kernel" ] || kernel=$BUILD_DIR/linux-custom/.config
+"$image" buildroot check-kernel --buildroot-config "$BR2_CONFIG" --kernel-config "$kernel" \
     --external "$BR2_EXTERNAL_LLMBASEDOS_PATH"
 
 "$image" product --board "$board" --images "$BINARIES_DIR" --target "$TARGET_DIR" --host "$HOST_DIR" \
