@@ -16,6 +16,8 @@ use crate::failure::Failure;
 
 /// What the firmware is told of every model, behind what is told of one.
 const CONFIGURATION: &str = include_str!("config.txt");
+/// The file among the firmware's with what is told of one model.
+pub(crate) const BOARD_CONFIGURATION: &str = "config.txt";
 
 /// A model of which images are made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -76,7 +78,8 @@ impl Firmware {
     ) -> Result<PathBuf, Failure> {
         let letter = slot.letter();
         let configuration = tools.work.join("config.txt");
-        let own = fs::read_to_string(self.files.join("config.txt")).unwrap_or_default();
+        let own = self.files.join(BOARD_CONFIGURATION);
+        let own = fs::read_to_string(&own).map_err(|error| Failure::io("read", &own, &error))?;
         write(&configuration, &format!("{own}\n{CONFIGURATION}"))?;
         let words = tools.work.join(format!("cmdline-{letter}.txt"));
         write(&words, &format!("console=tty0 console={},115200 {command_line}\n", self.model.serial()))?;

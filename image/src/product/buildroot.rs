@@ -7,7 +7,7 @@ use super::Board;
 use crate::architecture::Architecture;
 use crate::disk::esp::Grub;
 use crate::disk::modules::Modules;
-use crate::disk::raspberry_pi::{Firmware, Model};
+use crate::disk::raspberry_pi::{BOARD_CONFIGURATION, Firmware, Model};
 use crate::disk::{Loader, Parts};
 use crate::failure::Failure;
 
@@ -55,6 +55,7 @@ fn firmware(model: Model, images: &Path) -> Result<Firmware, Failure> {
     for name in model.firmware() {
         there(files.join(name), "BR2_PACKAGE_RPI_FIRMWARE")?;
     }
+    there(files.join(BOARD_CONFIGURATION), "BR2_PACKAGE_RPI_FIRMWARE_CONFIG_FILE")?;
     Ok(Firmware { model, files, device_trees: images.to_owned() })
 }
 
@@ -104,8 +105,12 @@ mod tests {
         "host/bin/grub-mkimage",
         "build/grub2-2.14/build-x86_64-efi/grub-core/normal.mod",
     ];
-    const OF_RASPBERRY_PI: [&str; 3] =
-        ["images/Image", "images/rpi-firmware/start4.elf", "images/rpi-firmware/fixup4.dat"];
+    const OF_RASPBERRY_PI: [&str; 4] = [
+        "images/Image",
+        "images/rpi-firmware/config.txt",
+        "images/rpi-firmware/start4.elf",
+        "images/rpi-firmware/fixup4.dat",
+    ];
 
     #[test]
     fn a_pc_has_the_layout_of_the_quick_image_and_a_raspberry_pi_the_same_partitions_on_an_mbr() {
