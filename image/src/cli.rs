@@ -54,7 +54,11 @@ pub(crate) enum Command {
         output: Option<PathBuf>,
     },
     /// Build the static programs that ship, and print their sizes.
-    Release,
+    Release {
+        /// The kind of machine that they are for.
+        #[arg(long, value_name = "ARCHITECTURE", default_value_t = Architecture::HOST)]
+        arch: Architecture,
+    },
     /// Measure the system that runs: the cost of a call, and the memory of each process.
     Bench {
         /// Its data folder [the checkout's ./data].

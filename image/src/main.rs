@@ -62,7 +62,7 @@ fn run(command: &Command) -> Result<(), Failure> {
             disk::size::run(&folder, &signals)
         }
         Command::Buildroot(command) => buildroot::run(command, &repository, &signals),
-        Command::Release => release::run(&repository, &signals),
+        Command::Release { arch } => release::run(*arch, &repository, &signals),
         Command::Bench { data } => bench::run(&data.clone().unwrap_or_else(|| repository.path("data"))),
     }
 }

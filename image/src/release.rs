@@ -10,6 +10,7 @@ use crate::architecture::Architecture;
 use crate::cache::make_folder;
 use crate::failure::Failure;
 use crate::process;
+use crate::quick;
 use crate::repository::Repository;
 use crate::signals::Signals;
 use crate::terminal;
@@ -31,8 +32,9 @@ pub(crate) enum Profile {
 }
 
 /// Builds the programs and prints a table of their sizes in bytes.
-pub(crate) fn run(repository: &Repository, signals: &Signals) -> Result<(), Failure> {
-    let folder = build(Profile::Release, Architecture::HOST, None, repository, signals)?;
+pub(crate) fn run(architecture: Architecture, repository: &Repository, signals: &Signals) -> Result<(), Failure> {
+    let compiler = quick::compiler::provide(architecture, false, repository, signals)?;
+    let folder = build(Profile::Release, architecture, compiler.as_deref(), repository, signals)?;
     for program in PROGRAMS {
         let path = folder.join(program);
         terminal::result(format_args!("{program:12} {:>12}", size(&path)?));

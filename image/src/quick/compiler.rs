@@ -64,6 +64,35 @@ pub(super) fn find(
     Ok(Some(rustc))
 }
 
+/// The same for programs that ship; the pinned toolchain is given what it lacks, if that can be had.
+pub(crate) fn provide(
+    architecture: Architecture,
+    is_offline: bool,
+    repository: &Repository,
+    signals: &Signals,
+) -> Result<Option<PathBuf>, Failure> {
+    if has_library(architecture, repository, signals)? {
+        return Ok(None);
+    }
+    let target = architecture.target();
+    if is_offline {
+        let what = format!("Rust has no standard library for {target}");
+        let advice = format!("where there is a network, run in the checkout: rustup target add {target}");
+        return Err(Failure::new(what, "nothing is fetched with --offline", advice));
+    }
+    let mut rustup = Command::new("rustup");
+    rustup.current_dir(repository.path("")).args(["target", "add", &target]);
+    let added = process::ask(&mut rustup, signals);
+    signals.check()?;
+    if let Ok(Ok(_)) = added {
+        return Ok(None);
+    }
+    let cache = Cache::find()?;
+    let _lock = cache.lock(signals, || {})?;
+    let day = (super::epoch(repository, signals)? / 86_400).to_string();
+    find(architecture, &cache, &day, repository, signals)
+}
+
 /// Whether the toolchain that the checkout pins has it.
 fn has_library(architecture: Architecture, repository: &Repository, signals: &Signals) -> Result<bool, Failure> {
     let mut rustc = Command::new("rustc");

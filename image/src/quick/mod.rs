@@ -11,7 +11,7 @@
 mod acceleration;
 pub(crate) mod board;
 mod boot;
-mod compiler;
+pub(crate) mod compiler;
 mod libraries;
 mod local_model;
 mod ollama;
