@@ -18,14 +18,25 @@ pub(super) struct Configuration {
 }
 
 impl Configuration {
-    pub(super) fn of(options: &BuildrootOptions, places: &Places) -> Result<Self, Failure> {
+    /// Puts it together; `ollama` is the folder that takes the place of the release.
+    pub(super) fn of(options: &BuildrootOptions, places: &Places, ollama: Option<&Path>) -> Result<Self, Failure> {
         let read = |path: &Path| fs::read_to_string(path).map_err(|error| Failure::io("read", path, &error));
         let mut text = read(&defconfig(&places.external, options.board))?;
-        text.push_str(&asked(options, places)?);
+        text.push_str(&asked(options, places, ollama));
         for fragment in &options.local_fragment {
             text.push_str(&read(fragment)?);
         }
         Ok(Self { text })
+    }
+
+    pub(super) fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Whether our programs are built inside Buildroot.
+    pub(super) fn builds_our_programs(&self) -> bool {
+        let prebuilt = settings(&self.text).filter(|setting| setting.name == "BR2_PACKAGE_LLMBASEDOS_PREBUILT");
+        prebuilt.last().is_none_or(|setting| matches!(setting.value, None | Some("\"\"")))
     }
 
     /// Has Buildroot take it, and looks at what came of it.
@@ -50,21 +61,20 @@ pub(super) fn defconfig(external: &Path, board: Board) -> PathBuf {
 }
 
 /// The lines of what was asked for on the command line.
-fn asked(options: &BuildrootOptions, places: &Places) -> Result<String, Failure> {
+fn asked(options: &BuildrootOptions, places: &Places, ollama: Option<&Path>) -> String {
     let mut lines = String::from("\n");
-    let whole = |path: &Path| fs::canonicalize(path).map_err(|error| Failure::io("find", path, &error));
     if options.lite {
         lines.push_str("# BR2_PACKAGE_OLLAMA is not set\nBR2_PACKAGE_LLAMA_SERVER=y\n");
     }
-    if let Some(ollama) = &options.ollama {
-        lines.push_str(&format!("BR2_PACKAGE_OLLAMA_LOCAL=\"{}\"\n", whole(ollama)?.display()));
+    if let Some(ollama) = ollama {
+        lines.push_str(&format!("BR2_PACKAGE_OLLAMA_LOCAL=\"{}\"\n", ollama.display()));
     }
     if options.offline {
         // What lies there flat is found as well (Buildroot manual, "Location of downloaded packages").
         let site = places.downloads.display();
         lines.push_str(&format!("BR2_PRIMARY_SITE=\"file://{site}\"\nBR2_PRIMARY_SITE_ONLY=y\n"));
     }
-    Ok(lines)
+    lines
 }
 
 /// The lines that are not as they were wanted, each with what is there. Of two about the same the last one counts.

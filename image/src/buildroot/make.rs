@@ -30,20 +30,34 @@ pub(super) struct Make<'a> {
     pub(super) tree: &'a Tree,
     pub(super) places: &'a Places,
     pub(super) options: &'a BuildrootOptions,
+    /// The model that is there at the first start.
+    pub(super) starter: Option<PathBuf>,
+    /// The rustc that our programs are compiled with, if it is not the one that cargo takes by itself.
+    pub(super) compiler: Option<PathBuf>,
     pub(super) signals: &'a Signals,
 }
 
 impl Make<'_> {
     /// Has Buildroot configured by a file.
     pub(super) fn configure(&self, defconfig: &Path) -> Result<(), Failure> {
-        let log = self.places.log();
-        let (output, complaints) = both(&log)?;
         let mut make = self.command();
         make.arg(format!("BR2_DEFCONFIG={}", defconfig.display())).arg("defconfig");
+        self.logged(make, "Buildroot cannot be configured")
+    }
+
+    /// Has Buildroot do what it calls so, which takes no time.
+    pub(super) fn target(&self, name: &str) -> Result<(), Failure> {
+        let mut make = self.command();
+        make.arg(name);
+        self.logged(make, &format!("make {name} failed"))
+    }
+
+    fn logged(&self, mut make: Command, what: &str) -> Result<(), Failure> {
+        let log = self.places.log();
+        let (output, complaints) = both(&log)?;
         let status = Running::start(make.stdout(output).stderr(complaints))?.wait(self.signals, || {})?;
         let advice = format!("all of it is in {}", log.display());
-        let failed = || Failure::new("Buildroot cannot be configured", last_lines(&log), advice);
-        if status.success() { Ok(()) } else { Err(failed()) }
+        if status.success() { Ok(()) } else { Err(Failure::new(what, last_lines(&log), advice)) }
     }
 
     /// The packages of the build, as Buildroot tells of them: more than a pipe holds.
@@ -98,7 +112,10 @@ impl Make<'_> {
         if let Ok(here) = std::env::current_exe() {
             make.env("LLMBASEDOS_IMAGE", here);
         }
-        if let Some(model) = &self.options.starter_model {
+        if let Some(compiler) = &self.compiler {
+            make.env("RUSTC", compiler);
+        }
+        if let Some(model) = &self.starter {
             make.env("LLMBASEDOS_STARTER_MODEL", model);
         }
         if rustix::process::getuid().is_root() {

@@ -2,6 +2,8 @@
 //! them to this program, which makes the disk. Here is what is done before that: the tree of Buildroot is looked at, its
 //! configuration put together, the sources of our own programs laid beside the others, and `make` watched.
 
+mod again;
+mod builder;
 mod configuration;
 #[cfg(test)]
 mod external;
@@ -14,9 +16,11 @@ mod tree;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::cache::make_folder;
+use crate::cache::{make_folder, remove_folder};
 use crate::failure::Failure;
+use crate::ollama::{Ollama, Starter};
 use crate::product::Board;
+use crate::quick;
 use crate::repository::Repository;
 use crate::signals::Signals;
 use crate::terminal::{Terminal, say};
@@ -44,18 +48,33 @@ pub(crate) fn run(command: &BuildrootCommand, repository: &Repository, signals: 
 fn build(options: &BuildrootOptions, repository: &Repository, signals: &Signals) -> Result<(), Failure> {
     let places = Places::of(options, repository)?;
     let tree = Tree::find(options.buildroot.as_deref(), repository)?;
-    let configuration = Configuration::of(options, &places)?;
-    let make = Make { tree: &tree, places: &places, options, signals };
+    let starter = options.starter_model.as_deref().map(Starter::open).transpose()?;
+    let ollama = options.ollama.as_deref().map(|given| ollama(given, options.board, &places, signals)).transpose()?;
+    let configuration = Configuration::of(options, &places, ollama.as_deref())?;
+    let starter = starter.as_ref().map(Starter::path).transpose()?;
+    let mut make = Make { tree: &tree, places: &places, options, starter, compiler: None, signals };
     let terminal = Terminal::new(format!("llmbasedos · {} by Buildroot {}", options.board.name(), tree.version()));
     configuration.write(&make)?;
     if options.list_sources {
         return sources::print(&make, repository);
     }
-    sources::vendor(&places, repository, &terminal, signals)?;
+    if configuration.builds_our_programs() {
+        make.compiler = quick::compiler::provide(options.board.architecture(), options.offline, repository, signals)?;
+        sources::vendor(&places, options.offline, repository, &terminal, signals)?;
+    }
+    again::prepare(&make, &configuration)?;
     make.run(&terminal)?;
     say(format_args!("image    {}", places.images().display()));
     say(format_args!("next     scripts/flash {}", places.image(options.board).display()));
     Ok(())
+}
+
+/// The folder with the Ollama that is given, looked at: an archive is unpacked beside what Buildroot builds, without what is
+/// for graphics cards.
+fn ollama(given: &Path, board: Board, places: &Places, signals: &Signals) -> Result<PathBuf, Failure> {
+    remove_folder(&places.output.join("ollama"))?;
+    let opened = Ollama::open(given, board.architecture(), false, &places.output, signals)?;
+    fs::canonicalize(opened.folder()).map_err(|error| Failure::io("find", given, &error))
 }
 
 /// Where what lies.

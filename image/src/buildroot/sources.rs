@@ -8,8 +8,8 @@ use std::process::Command;
 
 use serde::Deserialize;
 
-use super::Places;
 use super::make::Make;
+use super::{Places, builder};
 use crate::cache::{make_folder, publish, remove_folder};
 use crate::failure::Failure;
 use crate::process;
@@ -56,19 +56,26 @@ impl Package {
 /// A file to bring.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Source {
-    /// Its place in the folder of downloads.
+    /// Its place in the folder of downloads; of a crate none, because cargo lays those there.
     path: String,
     /// The algorithm and its result, as a file of hashes has them; `None` where nothing is known of it.
     hash: Option<String>,
     site: String,
 }
 
-/// Prints every file that the build takes: its hash, its place below the folder of downloads, and where it is to be had.
+/// What stands for the place of a crate.
+const NO_PLACE: &str = "-";
+
+/// Prints what the machine that builds has to bring, and every file that the build takes: its hash, its place below the
+/// folder of downloads, and where it is to be had.
 pub(super) fn print(make: &Make<'_>, repository: &Repository) -> Result<(), Failure> {
     let sources = of_packages(&make.packages()?, make.tree.folder());
     let lock = repository.path("Cargo.lock");
     let text = fs::read_to_string(&lock).map_err(|error| Failure::io("read", &lock, &error))?;
     let crates = of_crates(&text).map_err(|error| Failure::new("Cargo.lock cannot be read", error, "report this"))?;
+    for line in builder::lines(make.options.board, make.tree, repository)? {
+        result(format_args!("# {line}"));
+    }
     for Source { path, hash, site } in sources.iter().chain(&crates) {
         result(format_args!("{}  {path}  {site}", hash.as_deref().unwrap_or("none")));
     }
@@ -77,10 +84,12 @@ pub(super) fn print(make: &Make<'_>, repository: &Repository) -> Result<(), Fail
         sources.len(),
         crates.len()
     ));
-    say("next     lay the files there; for the crates: cargo vendor --locked DOWNLOADS/llmbasedos/vendor");
+    say(
+        "next     lay the files there; for the crates, in the checkout: cargo vendor --locked DOWNLOADS/llmbasedos/vendor",
+    );
     say("         then scripts/build-image BOARD --downloads DOWNLOADS --offline");
     match sources.iter().chain(&crates).find(|source| source.hash.is_none()) {
-        Some(source) => Err(Failure::new(format!("{} has no hash", source.path), "", "report this")),
+        Some(source) => Err(Failure::new(format!("{} has no hash", source.site), "", "report this")),
         None => Ok(()),
     }
 }
@@ -137,7 +146,7 @@ fn of_crates(lock: &str) -> Result<BTreeSet<Source>, toml::de::Error> {
     let source = |Locked { name, version, checksum }| {
         let file = format!("{name}-{version}.crate");
         checksum.map(|hash| Source {
-            path: format!("llmbasedos/{file}"),
+            path: NO_PLACE.to_owned(),
             hash: Some(format!("sha256  {hash}")),
             site: format!("{CRATES}/{name}/{file}"),
         })
@@ -149,11 +158,18 @@ fn of_crates(lock: &str) -> Result<BTreeSet<Source>, toml::de::Error> {
 /// cargo, from its own cache where they are there.
 pub(super) fn vendor(
     places: &Places,
+    is_offline: bool,
     repository: &Repository,
     terminal: &Terminal,
     signals: &Signals,
 ) -> Result<(), Failure> {
     let (whole, lock) = (places.vendor(), repository.path("Cargo.lock"));
+    let advice = format!("where there is a network, run in the checkout: cargo vendor --locked {}", whole.display());
+    if is_offline {
+        // Cargo holds what lies there against Cargo.lock, file by file.
+        let missing = || Failure::new("the crates are not there", format!("there is no {}", whole.display()), advice);
+        return if whole.is_dir() { Ok(()) } else { Err(missing()) };
+    }
     let kept = whole.join("Cargo.lock");
     let read = |path: &Path| fs::read(path).ok();
     if read(&kept).is_some_and(|kept| Some(kept) == read(&lock)) {
@@ -206,6 +222,20 @@ mod tests {
             source("other/other.tar", None, "https://a.org/other.tar"),
         ]);
         assert_eq!(of_packages(&packages, folder.path()), expected);
+    }
+
+    #[test]
+    fn without_a_network_the_crates_are_what_lies_there() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (repository, signals) = (Repository::find().expect("the checkout"), Signals::watch().expect("signals"));
+        let whole = |name: &str| folder.path().join(name);
+        let places = Places { external: whole("external"), output: whole("output"), downloads: whole("downloads") };
+        let terminal = Terminal::new("a test".to_owned());
+        let lay = || vendor(&places, true, &repository, &terminal, &signals);
+        let Failure::Error { why, advice, .. } = lay().expect_err("nothing is there") else { panic!("an error") };
+        assert!(why.contains("downloads/llmbasedos/vendor") && advice.contains("cargo vendor --locked"), "{advice}");
+        make_folder(&places.vendor()).expect("made");
+        lay().expect("as cargo vendor leaves it, with no mark of ours");
     }
 
     #[test]

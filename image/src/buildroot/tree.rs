@@ -13,7 +13,7 @@ const RELEASE: &str = "2026.02";
 /// The one that everything was tried with.
 const TRIED: &str = "2026.02.3";
 /// Where it is to be had.
-const SITES: [&str; 2] =
+pub(super) const SITES: [&str; 2] =
     ["https://gitlab.com/buildroot.org/buildroot.git", "https://github.com/buildroot/buildroot.git"];
 
 /// Buildroot's own files.

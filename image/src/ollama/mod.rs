@@ -66,6 +66,11 @@ impl Ollama {
         Ok(Self { folder, with_accelerators })
     }
 
+    /// Where its files lie: as given, or unpacked.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// All of its programs and libraries for processors.
     pub(crate) fn programs(&self) -> Result<Vec<PathBuf>, Failure> {
         let runners = entries(&self.folder.join(RUNNERS))?;

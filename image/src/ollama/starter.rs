@@ -5,7 +5,7 @@
 //! (<https://github.com/ollama/ollama/blob/main/manifest/manifest.go>, `types/model/config.go`). How the model is spoken to
 //! stands in the file (`tokenizer.chat_template`).
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
@@ -54,6 +54,11 @@ impl Starter {
         let bytes = opened.metadata().map_err(failed)?.len();
         let architecture = gguf::architecture(&mut BufReader::new(opened)).map_err(failed)?;
         Ok(Self { file: file.to_owned(), name: name_of(file), architecture, bytes })
+    }
+
+    /// Where it lies, as another program finds it wherever that runs.
+    pub(crate) fn path(&self) -> Result<PathBuf, Failure> {
+        fs::canonicalize(&self.file).map_err(|error| Failure::io("find", &self.file, &error))
     }
 
     /// How much room it is given on the data partition, in MiB: twice what it takes, because its server may fill no more than

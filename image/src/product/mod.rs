@@ -50,7 +50,8 @@ impl Board {
         }
     }
 
-    fn architecture(self) -> Architecture {
+    /// The kind of machine that it is.
+    pub(crate) fn architecture(self) -> Architecture {
         if self == Self::Pc { Architecture::X86_64 } else { Architecture::Aarch64 }
     }
 
