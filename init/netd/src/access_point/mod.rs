@@ -63,10 +63,9 @@ pub(crate) fn own() -> Option<HostAddress> {
     HostAddress::new(OWN, PREFIX).ok()
 }
 
-/// Serves addresses and names on a link that has the own address.
+/// Serves addresses and names on a link that has the own address, until one of the two fails.
 pub(crate) async fn serve(link: &str, own: HostAddress) -> anyhow::Result<Infallible> {
-    let (leases, names) = tokio::join!(serve_leases(link, own), serve_names(own));
-    leases.and(names)
+    tokio::try_join!(serve_leases(link, own), serve_names(own)).map(|(never, _)| never)
 }
 
 async fn serve_leases(link: &str, own: HostAddress) -> anyhow::Result<Infallible> {
