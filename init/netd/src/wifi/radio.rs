@@ -232,7 +232,8 @@ impl Radio {
         Ok(())
     }
 
-    /// Opens the own network. What else is in reach is heard before: some radios cannot hear while they serve.
+    /// Opens the own network; where it does not open all that is known is looked for, and after a while this is tried
+    /// again. What else is in reach is heard before: some radios cannot hear while they serve.
     async fn serve(&mut self, session: &mut Session) -> anyhow::Result<()> {
         if let Ok(seen) = scan(&session.supplicant).await {
             self.seen = seen;
@@ -243,12 +244,9 @@ impl Radio {
         let number = supplicant.add(&commands::of_access_point(ssid, passphrase), &commands::KEYS_OF_KEY).await?;
         supplicant.tell(&format!("SELECT_NETWORK {number}")).await?;
         if !opened(supplicant).await? {
-            tracing::warn!(
-                "{}: this radio does not open a network of its own: set the machine up by cable",
-                session.link
-            );
-            self.tell_searching(session);
-            return Ok(());
+            self.say(&format!("{}: no network of its own opens here: set the machine up by cable", session.link));
+            session.phase = searching();
+            return self.search(session).await;
         }
         tracing::info!("{}: nothing leads to this machine: it opens the Wi-Fi {ssid} for its set-up", session.link);
         let air = Air::Serving {
@@ -264,54 +262,61 @@ impl Radio {
     async fn answer(&mut self, ask: Ask, session: &mut Session) -> anyhow::Result<()> {
         match ask {
             Ask::Scan(answer) => {
-                if !matches!(session.phase, Phase::Serving { .. }) {
-                    self.seen = scan(&session.supplicant).await?;
-                }
-                let own = session.invitation.ssid.clone();
-                let others = self.seen.iter().filter(|network| network.ssid != own).cloned();
-                let _ = answer.send(Ok(others.collect()));
+                let _ = answer.send(self.in_reach(session).await.map_err(|error| format!("{error:#}")));
             }
             Ask::Join(join, answer) => {
                 let outcome = self.join(join, session).await;
+                let after = match &outcome {
+                    // The others are joined again as well where this one is gone.
+                    Ok(()) => session.supplicant.tell("ENABLE_NETWORK all").await,
+                    Err(_) => self.return_to(session).await,
+                };
                 let _ = answer.send(outcome.map_err(|error| format!("{error:#}")));
+                after?;
             }
             Ask::Forget(BySsid { ssid }, answer) => {
                 self.known.retain(|known| known.network.ssid != ssid);
+                let _ = answer.send(Ok(()));
                 if !matches!(session.phase, Phase::Serving { .. }) {
                     session.phase = searching();
                     self.search(session).await?;
                 }
-                let _ = answer.send(Ok(()));
             }
         }
         Ok(())
     }
 
-    /// Joins a network that somebody wants now. Where that fails everything is as it was before.
+    /// The networks of others in reach: as they were before it served while the radio serves.
+    async fn in_reach(&mut self, session: &Session) -> anyhow::Result<Vec<WifiSeen>> {
+        if !matches!(session.phase, Phase::Serving { .. }) {
+            self.seen = scan(&session.supplicant).await?;
+        }
+        let own = &session.invitation.ssid;
+        Ok(self.seen.iter().filter(|network| network.ssid != *own).cloned().collect())
+    }
+
+    /// Joins a network that somebody wants now. Where that fails the radio is in none.
     async fn join(&mut self, join: WifiJoin, session: &mut Session) -> anyhow::Result<()> {
         let WifiJoin { ssid, passphrase, country, hidden } = join;
         let network = WifiNetwork { ssid, is_secured: passphrase.is_some(), country, hidden };
         let known = Known { network, passphrase: passphrase.map(SecretText::new) };
-        let was_serving = matches!(session.phase, Phase::Serving { .. });
-        match self.try_out(&known, &session.supplicant).await {
-            Ok(()) => {
-                self.known.retain(|other| other.network.ssid != known.network.ssid);
-                self.known.insert(0, known);
-                session.phase = Phase::Joined;
-                // The others are joined again as well where this one is gone.
-                session.supplicant.tell("ENABLE_NETWORK all").await
-            }
-            Err(error) => {
-                self.trouble = Some(format!("{error:#}"));
-                if was_serving {
-                    self.serve(session).await?;
-                } else {
-                    session.phase = searching();
-                    self.search(session).await?;
-                }
-                Err(error)
-            }
+        let outcome = self.try_out(&known, &session.supplicant).await;
+        self.trouble = outcome.as_ref().err().map(|error| format!("{error:#}"));
+        if outcome.is_ok() {
+            self.known.retain(|other| other.network.ssid != known.network.ssid);
+            self.known.insert(0, known);
+            session.phase = Phase::Joined;
         }
+        outcome
+    }
+
+    /// Everything is as it was before a network that could not be joined.
+    async fn return_to(&mut self, session: &mut Session) -> anyhow::Result<()> {
+        if matches!(session.phase, Phase::Serving { .. }) {
+            return self.serve(session).await;
+        }
+        session.phase = searching();
+        self.search(session).await
     }
 
     async fn try_out(&self, known: &Known, supplicant: &Supplicant) -> anyhow::Result<()> {
