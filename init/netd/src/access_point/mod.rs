@@ -41,15 +41,20 @@ pub(crate) struct Invitation {
 }
 
 impl Invitation {
-    /// That of a radio with this hardware address, with a new passphrase.
-    pub(crate) fn of(address: [u8; 6]) -> anyhow::Result<Self> {
-        let mut random = [0; GROUPS * GROUP];
-        let read = File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut random));
-        read.context("cannot make a passphrase")?;
+    /// That of a radio with this hardware address.
+    pub(crate) fn of(address: [u8; 6], passphrase: SecretText) -> anyhow::Result<Self> {
         let [.., last_but_one, last] = address;
         let ssid = format!("llmbasedos-{last_but_one:02x}{last:02x}").parse::<Ssid>()?;
-        Ok(Self { ssid, passphrase: SecretText::new(passphrase(&random)) })
+        Ok(Self { ssid, passphrase })
     }
+}
+
+/// A passphrase that nobody can guess.
+pub(crate) fn new_passphrase() -> anyhow::Result<SecretText> {
+    let mut random = [0; GROUPS * GROUP];
+    let read = File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut random));
+    read.context("cannot make a passphrase")?;
+    Ok(SecretText::new(passphrase(&random)))
 }
 
 fn passphrase(random: &[u8]) -> String {
@@ -105,12 +110,13 @@ mod tests {
 
     #[test]
     fn an_invitation_is_one_that_a_person_can_type_and_nobody_can_guess() {
-        let first = Invitation::of([2, 0, 0, 0, 0x7f, 0x3a]).expect("random bytes");
-        let second = Invitation::of([2, 0, 0, 0, 0x7f, 0x3a]).expect("random bytes");
-        assert_eq!(first.ssid.to_string(), "llmbasedos-7f3a");
-        assert_ne!(first.passphrase, second.passphrase);
-        assert_eq!(spec::check_passphrase(first.passphrase.as_str()), Ok(()));
+        let made = || new_passphrase().expect("random bytes");
+        let (first, second) = (made(), made());
+        assert_ne!(first, second);
+        assert_eq!(spec::check_passphrase(first.as_str()), Ok(()));
         assert_eq!(passphrase(&[0, 31, 32, 255, 1, 2, 3, 4]), "a9a9-bcde");
-        assert_eq!(first.passphrase.as_str().len(), GROUPS * GROUP + GROUPS - 1);
+        assert_eq!(first.as_str().len(), GROUPS * GROUP + GROUPS - 1);
+        let invitation = Invitation::of([2, 0, 0, 0, 0x7f, 0x3a], first).expect("a name");
+        assert_eq!(invitation.ssid.to_string(), "llmbasedos-7f3a");
     }
 }

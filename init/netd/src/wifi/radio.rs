@@ -66,6 +66,8 @@ pub(crate) struct Radio {
     /// The link that the owner wants, if it is one alone.
     wanted: Option<String>,
     known: Vec<Known>,
+    /// What opens the own network: made when it is first needed, and the same for as long as netd runs.
+    passphrase: Option<SecretText>,
     asked: mpsc::Receiver<Ask>,
     /// What is in reach, as it was heard last.
     seen: Vec<WifiSeen>,
@@ -83,8 +85,8 @@ impl Radio {
         known: Vec<Known>,
         asked: mpsc::Receiver<Ask>,
     ) -> Self {
-        let (seen, trouble, said) = (Vec::new(), None, String::new());
-        Self { kernel, board, wanted, known, asked, seen, trouble, said }
+        let (passphrase, seen, trouble, said) = (None, Vec::new(), None, String::new());
+        Self { kernel, board, wanted, known, passphrase, asked, seen, trouble, said }
     }
 
     /// Keeps the radio for ever, while there is one.
@@ -136,8 +138,8 @@ impl Radio {
 
     async fn keep(&mut self, link: &str, address: [u8; 6]) -> anyhow::Result<Infallible> {
         let supplicant = Supplicant::take(link).await?;
-        let mut session =
-            Session { supplicant, link: link.to_owned(), invitation: Invitation::of(address)?, phase: searching() };
+        let invitation = self.invitation(address)?;
+        let mut session = Session { supplicant, link: link.to_owned(), invitation, phase: searching() };
         self.search(&session).await?;
         let mut changes = self.board.subscribe();
         loop {
@@ -156,6 +158,14 @@ impl Radio {
                 }
             }
         }
+    }
+
+    fn invitation(&mut self, address: [u8; 6]) -> anyhow::Result<Invitation> {
+        let passphrase = match &self.passphrase {
+            Some(passphrase) => passphrase.clone(),
+            None => self.passphrase.insert(access_point::new_passphrase()?).clone(),
+        };
+        Invitation::of(address, passphrase)
     }
 
     /// Sees how things are, and does what follows.
