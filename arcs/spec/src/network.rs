@@ -23,8 +23,8 @@ pub struct NetworkSettings {
     pub address: AddressSource,
     /// Name servers, the best first; a DHCP server's count only where there are none here.
     pub dns: Vec<IpAddr>,
-    /// The link that is used; `None`: every wired link and the Wi-Fi that was joined for DHCP, the first wired one for a
-    /// static address.
+    /// The link that is used; `None`: every wired link and the Wi-Fi that was joined for DHCP; the first one with a cable
+    /// for a static address, else the Wi-Fi that was joined.
     pub link: Option<LinkName>,
     /// The Wi-Fi networks that are joined, the best first.
     pub wifi: Vec<WifiNetwork>,

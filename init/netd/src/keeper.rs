@@ -161,6 +161,7 @@ async fn address(link: &Link, purpose: Purpose, around: &Surroundings) -> anyhow
         AddressSource::Dhcp => lease(link, around).await,
         AddressSource::Static { address, gateway } => {
             let given = Addressing::of_owner(*address, *gateway, &around.settings.network.dns);
+            around.kernel.take_from_others(link, &given).await?;
             around.apply(link, given).await?;
             std::future::pending().await
         }

@@ -103,6 +103,20 @@ impl Kernel {
         Ok(())
     }
 
+    /// Takes the address away from every other link: it moves with a cable that is put elsewhere, and on two it would lead
+    /// to both.
+    pub(crate) async fn take_from_others(&self, link: &Link, given: &Addressing) -> anyhow::Result<()> {
+        let own = AddressAttribute::Local(given.own.address().into());
+        let cannot = || format!("cannot take {} from other links", given.own);
+        let mut addresses = pin!(self.0.address().get().execute());
+        while let Some(message) = addresses.try_next().await.with_context(cannot)? {
+            if message.header.index != link.index && message.attributes.contains(&own) {
+                self.0.address().del(message).execute().await.with_context(cannot)?;
+            }
+        }
+        Ok(())
+    }
+
     async fn set_router(&self, link: &Link, given: &Addressing) -> anyhow::Result<()> {
         let radio = if is_radio(link) { RADIO } else { 0 };
         let default = || {

@@ -55,9 +55,9 @@ impl Link {
 }
 
 /// Those of `links`, in the order of their numbers, that the owner wants to be kept, each with its purpose: the one that
-/// has a name; else for DHCP each with a device, and the first of these with a cable for a static address, which can be on
-/// one alone. Of radios `purpose_of_radio` tells what they are for, and those with none are not kept; the own network of a
-/// machine is kept whatever the owner says of addresses.
+/// has a name; else each with a device. A static address can be on one alone: the first with a cable has it, or a radio
+/// that was joined where there is no cable. Of radios `purpose_of_radio` tells what they are for, and those with none are
+/// not kept; the own network of a machine is kept whatever the owner says of addresses.
 pub(crate) fn chosen(
     links: Vec<Link>,
     settings: &NetworkSettings,
@@ -69,12 +69,13 @@ pub(crate) fn chosen(
         Some(name) => link.name == name.as_str(),
         None => link.has_device,
     };
-    let mut has_address = false;
-    let mut purpose = |link: &Link| match is_radio(link) {
-        true => purpose_of_radio(link)
-            .filter(|purpose| !is_static || settings.link.is_some() || *purpose != Purpose::Member),
-        false if is_static && std::mem::replace(&mut has_address, true) => None,
-        false => Some(Purpose::Member),
+    let is_cable = |link: &&Link| is_wanted(link) && link.has_carrier && !is_radio(link);
+    let first = links.iter().find(is_cable).map(|link| link.index);
+    let is_taken = |link: &Link| is_static && first.is_some_and(|first| first != link.index);
+    let purpose = |link: &Link| match is_radio(link) {
+        true => purpose_of_radio(link).filter(|purpose| *purpose != Purpose::Member || !is_taken(link)),
+        // One without a cable is kept all the same: it may get one.
+        false => Some(Purpose::Member).filter(|_| !link.has_carrier || !is_taken(link)),
     };
     links.into_iter().filter(is_wanted).filter_map(|link| purpose(&link).map(|purpose| (link, purpose))).collect()
 }
@@ -155,5 +156,22 @@ mod tests {
         let named = format!("{fixed}\nlink = \"wlan0\"");
         assert_eq!(names(&named, Some(Purpose::Member)), [wifi(Purpose::Member)]);
         assert_eq!(names(&named, None), []);
+    }
+
+    #[test]
+    fn a_static_address_is_where_a_cable_is_else_in_the_air() {
+        let config = spec::SystemConfig::parse("c", "[network]\naddress = \"10.0.0.2/24\"").expect("sound");
+        let settings = config.network.expect("stated");
+        let kept = |has_cable: [bool; 2]| {
+            let [first, second] = has_cable.map(|has_carrier| Link { has_carrier, ..link("", 0, true) });
+            let first = Link { name: "eth0".to_owned(), index: 3, ..first };
+            let second = Link { name: "eth1".to_owned(), index: 4, ..second };
+            let links = vec![link("wlan0", 2, true), first, second];
+            let kept = chosen(links, &settings, |link| link.name == "wlan0", |_| Some(Purpose::Member));
+            kept.into_iter().map(|(link, _)| link.name).collect::<Vec<_>>()
+        };
+        assert_eq!(kept([true, true]), ["eth0"]);
+        assert_eq!(kept([false, true]), ["eth0", "eth1"], "one without a cable is looked after for when it gets one");
+        assert_eq!(kept([false, false]), ["wlan0", "eth0", "eth1"]);
     }
 }
