@@ -60,8 +60,8 @@ impl Question {
 pub(super) struct Wifi {
     /// The networks that were joined beside those of the owner's file.
     joined: Vec<WifiNetwork>,
-    /// Who waits for an answer of `netd`, by the number of the question.
-    asked: BTreeMap<u64, (Peer, Option<Value>, Question)>,
+    /// Who waits for an answer of `netd`, by the number of the question; nobody, where it has gone since.
+    asked: BTreeMap<u64, (Option<Peer>, Option<Value>, Question)>,
     next: u64,
 }
 
@@ -147,7 +147,7 @@ impl Supervisor {
         self.wifi.next = self.wifi.next.wrapping_add(1);
         let number = self.wifi.next;
         let text = rpc::request(number, question.method(), question.params());
-        self.wifi.asked.insert(number, (peer, id, question));
+        self.wifi.asked.insert(number, (Some(peer), id, question));
         self.tell(Peer::Service(keeper), text);
     }
 
@@ -161,36 +161,39 @@ impl Supervisor {
             return self.feed(number, Event::Unwell("said what init does not understand".to_owned()));
         };
         let Some((peer, id, question)) = self.wifi.asked.remove(&said.id) else { return };
-        if let Some(Trouble { message }) = said.error {
-            return self.refuse(peer, id, code::INTERNAL, message);
-        }
-        let kept = match question {
-            Question::Scan => Ok(()),
-            Question::Join(join) => self.keep_joined(join),
-            Question::Forget(by_ssid) => self.forget_joined(&by_ssid),
+        let kept = match (said.error, question) {
+            (Some(Trouble { message }), _) => Err(message),
+            (None, Question::Scan) => Ok(()),
+            (None, Question::Join(join)) => self.keep_joined(join),
+            (None, Question::Forget(by_ssid)) => self.forget_joined(&by_ssid),
         };
-        match kept {
-            Ok(()) => self.reply(peer, id, said.result.unwrap_or_default()),
-            Err(message) => self.refuse(peer, id, code::INTERNAL, message),
+        match (kept, peer) {
+            (Ok(()), Some(peer)) => self.reply(peer, id, said.result.unwrap_or_default()),
+            (Err(message), Some(peer)) => self.refuse(peer, id, code::INTERNAL, message),
+            (Ok(()), None) => {}
+            (Err(message), None) => self.say(&format!("network: {message}")),
         }
     }
 
     /// Whether `peer` waits for an answer of `netd`.
     pub(super) fn awaits_radio(&self, peer: Peer) -> bool {
-        self.wifi.asked.values().any(|(asker, ..)| *asker == peer)
+        self.wifi.asked.values().any(|(asker, ..)| *asker == Some(peer))
     }
 
-    /// Forgets what a peer wanted to know that is gone, and answers for a `netd` that is.
+    /// Forgets who asked, where that is gone: what `netd` does is done and has to be kept. Answers for a `netd` that is.
     pub(super) fn forget_questions(&mut self, peer: Peer) {
         let is_netd =
             matches!(peer, Peer::Service(number) if self.services.get(&number).is_some_and(Service::is_network_keeper));
         if is_netd {
-            for (_, (asker, id, _)) in std::mem::take(&mut self.wifi.asked) {
+            for (asker, id, _) in std::mem::take(&mut self.wifi.asked).into_values() {
+                let Some(asker) = asker else { continue };
                 let message = "netd ended before it had answered: ask again";
                 self.refuse(asker, id, code::INTERNAL, message.to_owned());
             }
         } else {
-            self.wifi.asked.retain(|_, (asker, ..)| *asker != peer);
+            for (asker, ..) in self.wifi.asked.values_mut() {
+                *asker = asker.filter(|asker| *asker != peer);
+            }
         }
     }
 
