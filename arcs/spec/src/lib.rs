@@ -47,4 +47,4 @@ pub use values::{
     ByteSize, Host, HostName, HostPort, InvalidValue, Label, LinkName, Name, Span, Token, ToolName, ToolPattern,
     parse_duration,
 };
-pub use wifi::{Country, Ssid, WifiNetwork, check_passphrase, is_key};
+pub use wifi::{Country, MOST_WIFI_NETWORKS, Ssid, WifiNetwork, check_passphrase, is_key};

@@ -9,7 +9,7 @@ use toml::de::DeValue;
 
 use crate::document::{Place, Section, TomlValue, from_text};
 use crate::values::{Host, InvalidValue, LinkName};
-use crate::wifi::{self, WifiNetwork};
+use crate::wifi::{MOST_WIFI_NETWORKS, WifiNetwork};
 
 /// Who is asked for the time unless the owner says otherwise.
 const TIME_SERVERS: [&str; 4] = ["0.pool.ntp.org", "1.pool.ntp.org", "2.pool.ntp.org", "3.pool.ntp.org"];
@@ -103,8 +103,8 @@ fn networks(section: &Section<'_>) -> Vec<WifiNetwork> {
         true => section.section("wifi", WifiNetwork::of_section).into_iter().collect(),
         false => section.sections("wifi", WifiNetwork::of_section),
     };
-    if wifi.len() > wifi::MOST {
-        section.report("wifi", format!("must be {} networks at most", wifi::MOST));
+    if wifi.len() > MOST_WIFI_NETWORKS {
+        section.report("wifi", format!("must be {MOST_WIFI_NETWORKS} networks at most"));
     }
     let is_twice = |(at, network): (usize, &WifiNetwork)| wifi.iter().take(at).any(|other| other.ssid == network.ssid);
     if let Some((_, network)) = wifi.iter().enumerate().find(|both| is_twice(*both)) {

@@ -14,7 +14,7 @@ use crate::secrets::{MASK, UNSOUND};
 use crate::values::{InvalidValue, Name};
 
 /// More networks than this are for a machine that moves about.
-pub(crate) const MOST: usize = 16;
+pub const MOST_WIFI_NETWORKS: usize = 16;
 /// The bounds of an SSID, in bytes (IEEE 802.11, 9.4.2.2).
 const SSID: std::ops::RangeInclusive<usize> = 1..=32;
 /// What an SSID that is no text is written with.

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use spec::caller::code;
 use spec::control::{self, BySsid, WifiJoin};
-use spec::{SystemConfig, WifiNetwork, paths};
+use spec::{MOST_WIFI_NETWORKS, Ssid, SystemConfig, WifiNetwork, paths};
 use zeroize::Zeroizing;
 
 use super::Supervisor;
@@ -58,7 +58,9 @@ impl Question {
 /// What init has to do with Wi-Fi.
 #[derive(Debug, Default)]
 pub(super) struct Wifi {
-    /// The networks that were joined beside those of the owner's file.
+    /// The networks of the owner's file.
+    owners: Vec<WifiNetwork>,
+    /// Those that were joined beside them, the last first.
     joined: Vec<WifiNetwork>,
     /// Who waits for an answer of `netd`, by the number of the question; nobody, where it has gone since.
     asked: BTreeMap<u64, (Option<Peer>, Option<Value>, Question)>,
@@ -91,12 +93,32 @@ pub(super) fn open(layout: &Layout, config: &mut SystemConfig, complaints: &mut 
             Vec::new()
         }
     };
-    let fresh: Vec<WifiNetwork> =
-        joined.iter().filter(|network| find(config.wifi(), network).is_none()).cloned().collect();
+    let owners = config.wifi().to_vec();
+    let (known, left_out) = bounded(joined.clone(), &owners);
+    if !left_out.is_empty() {
+        let names: Vec<String> = left_out.iter().map(|network| network.ssid.to_string()).collect();
+        complaints.push(Complaint::plain(format!(
+            "network.wifi: not joined any more: {}: with those of llmbasedos.toml there are more than \
+             {MOST_WIFI_NETWORKS}; take some out there",
+            names.join(", ")
+        )));
+    }
+    let fresh: Vec<WifiNetwork> = known.into_iter().filter(|network| find(&owners, network).is_none()).collect();
     if !fresh.is_empty() {
         config.wifi_mut().extend(fresh);
     }
-    Wifi { joined, ..Wifi::default() }
+    Wifi { owners, joined, ..Wifi::default() }
+}
+
+/// What can be kept of networks that were joined, the last first, beside the owner's; and the others.
+fn bounded(joined: Vec<WifiNetwork>, owners: &[WifiNetwork]) -> (Vec<WifiNetwork>, Vec<WifiNetwork>) {
+    let mut room = MOST_WIFI_NETWORKS.saturating_sub(owners.len());
+    joined.into_iter().partition(|network| {
+        let fits = room > 0;
+        let is_owners = find(owners, network).is_some();
+        room = room.saturating_sub(usize::from(!is_owners));
+        is_owners || fits
+    })
 }
 
 fn read(file: &Path) -> Result<Vec<WifiNetwork>, String> {
@@ -115,6 +137,10 @@ fn find<'n>(networks: &'n [WifiNetwork], wanted: &WifiNetwork) -> Option<&'n Wif
     networks.iter().find(|network| network.ssid == wanted.ssid)
 }
 
+fn has(networks: &[WifiNetwork], ssid: &Ssid) -> bool {
+    networks.iter().any(|network| network.ssid == *ssid)
+}
+
 fn put(networks: &mut Vec<WifiNetwork>, fresh: &WifiNetwork) {
     networks.retain(|network| network.ssid != fresh.ssid);
     networks.insert(0, fresh.clone());
@@ -129,11 +155,11 @@ impl Supervisor {
             _ if self.wifi.asked.len() >= MOST_QUESTIONS => {
                 Some(format!("{MOST_QUESTIONS} questions wait for netd: ask again when one was answered"))
             }
-            (Question::Forget(BySsid { ssid }), _) if !self.wifi.joined.iter().any(|network| network.ssid == *ssid) => {
-                Some(match self.config.wifi().iter().any(|network| network.ssid == *ssid) {
-                    true => format!("the network {ssid} stands in llmbasedos.toml: take it out there"),
-                    false => format!("the network {ssid} was not joined"),
-                })
+            (Question::Forget(BySsid { ssid }), _) if has(&self.wifi.owners, ssid) => {
+                Some(format!("the network {ssid} stands in llmbasedos.toml: take it out there"))
+            }
+            (Question::Forget(BySsid { ssid }), _) if !has(&self.wifi.joined, ssid) => {
+                Some(format!("the network {ssid} was not joined"))
             }
             (Question::Join(WifiJoin { passphrase: Some(passphrase), .. }), _) => {
                 spec::check_passphrase(passphrase).err().map(|why| format!("the passphrase {why}"))
@@ -204,31 +230,59 @@ impl Supervisor {
         let not_kept = |why: String| {
             format!("the machine is in the network {} now, and will not join it after a restart: {why}", network.ssid)
         };
+        let is_owners = self.check_with_owners(&network).map_err(not_kept)?;
         if let (Some(name), Some(passphrase)) = (network.secret(), passphrase) {
             let secret = Secret::new(Zeroizing::new(passphrase.into_bytes()));
             self.secrets.store.set(&name, &secret, sys::unix_millis()).map_err(|error| not_kept(error.to_string()))?;
             self.secrets_changed();
         }
-        let mut joined = self.wifi.joined.clone();
-        put(&mut joined, &network);
-        self.write_joined(&joined).map_err(not_kept)?;
-        put(self.config.wifi_mut(), &network);
+        let mut too_old = Vec::new();
+        if !is_owners {
+            let mut joined = self.wifi.joined.clone();
+            put(&mut joined, &network);
+            (joined, too_old) = bounded(joined, &self.wifi.owners);
+            self.write_joined(&joined).map_err(not_kept)?;
+            put(self.config.wifi_mut(), &network);
+        }
         self.say(&format!("network: the Wi-Fi {} was joined, and is from now on", network.ssid));
+        for network in too_old {
+            let but =
+                self.let_go(&network).err().map_or_else(String::new, |why| format!(", but not its secret: {why}"));
+            self.say(&format!("network: the Wi-Fi {} was forgotten to make room{but}", network.ssid));
+        }
         Ok(())
+    }
+
+    /// Whether the owner's file names a network that was joined, for then it counts. An error where both cannot be kept.
+    fn check_with_owners(&self, network: &WifiNetwork) -> Result<bool, String> {
+        match find(&self.wifi.owners, network) {
+            Some(owners) if owners.is_secured != network.is_secured => {
+                let stands = if owners.is_secured { "with" } else { "without" };
+                Err(format!("it stands {stands} a passphrase in llmbasedos.toml: change that there"))
+            }
+            Some(_) => Ok(true),
+            None if self.wifi.owners.len() >= MOST_WIFI_NETWORKS => {
+                Err(format!("llmbasedos.toml names {MOST_WIFI_NETWORKS}, and no more are kept: take one out there"))
+            }
+            None => Ok(false),
+        }
     }
 
     fn forget_joined(&mut self, by_ssid: &BySsid) -> Result<(), String> {
         let BySsid { ssid } = by_ssid;
-        let mut joined = self.wifi.joined.clone();
-        joined.retain(|network| network.ssid != *ssid);
+        let (gone, joined): (Vec<_>, Vec<_>) =
+            self.wifi.joined.clone().into_iter().partition(|network| network.ssid == *ssid);
         self.write_joined(&joined)?;
-        let secret = self.config.wifi().iter().find(|network| network.ssid == *ssid).and_then(WifiNetwork::secret);
-        self.config.wifi_mut().retain(|network| network.ssid != *ssid);
         self.say(&format!("network: the Wi-Fi {ssid} was forgotten"));
-        if let Some(name) = secret {
-            self.secrets.store.delete(&name).map_err(|error| error.to_string())?;
-            self.secrets_changed();
-        }
+        gone.iter().try_for_each(|network| self.let_go(network))
+    }
+
+    /// A network that is not kept any more is not joined any more, and what opens it is gone.
+    fn let_go(&mut self, network: &WifiNetwork) -> Result<(), String> {
+        self.config.wifi_mut().retain(|other| other.ssid != network.ssid);
+        let Some(name) = network.secret() else { return Ok(()) };
+        self.secrets.store.delete(&name).map_err(|error| error.to_string())?;
+        self.secrets_changed();
         Ok(())
     }
 
@@ -263,6 +317,30 @@ mod tests {
         let known: Vec<(String, bool)> =
             config.wifi().iter().map(|network| (network.ssid.to_string(), network.hidden)).collect();
         assert_eq!(known, [("café".to_owned(), true), ("hex:ff00".to_owned(), false)]);
+    }
+
+    #[test]
+    fn there_are_never_more_than_netd_takes() {
+        let network = |number: usize| {
+            let ssid = format!("net {number}").parse().expect("a name");
+            WifiNetwork { ssid, is_secured: true, country: None, hidden: false }
+        };
+        let folder = tempfile::tempdir().expect("a folder");
+        let layout = Layout { data: folder.path().to_owned(), run: folder.path().join("run") };
+        let joined: Vec<WifiNetwork> = (0..MOST_WIFI_NETWORKS).map(network).collect();
+        write_private(&paths::joined_wifi(&layout.data), SystemConfig::wifi_toml(&joined).as_bytes()).expect("written");
+        // The owner names one of them, and another.
+        let text =
+            "[[network.wifi]]\nssid = \"net 15\"\npassphrase = \"********\"\n[[network.wifi]]\nssid = \"attic\"\n";
+        let mut config = SystemConfig::parse("c", text).expect("sound");
+        let mut complaints = Vec::new();
+        let wifi = open(&layout, &mut config, &mut complaints);
+        assert_eq!((wifi.owners.len(), wifi.joined.len(), config.wifi().len()), (2, 16, MOST_WIFI_NETWORKS));
+        assert!(SystemConfig::parse("netd", &config.network_toml()).is_ok());
+        let said: String = complaints.iter().map(|complaint| complaint.plain.as_str()).collect();
+        assert!(said.contains("network.wifi: not joined any more: net 14: with"), "{said}");
+        let (kept, too_old) = bounded(joined, &wifi.owners);
+        assert_eq!((kept.len(), too_old), (15, vec![network(14)]), "the oldest that is not the owner's");
     }
 
     #[test]
