@@ -149,12 +149,12 @@ async fn open_doors(
     if let Some((listener, acceptor)) = secure
         && let Some(door) = door(&listener, true)
     {
-        tokio::spawn(tcp::serve_tls(door, listener, acceptor));
+        tokio::spawn(tcp::serve(door, listener, Some(acceptor)));
     }
     if let Some(listener) = plain
         && let Some(door) = door(&listener, false)
     {
-        tokio::spawn(tcp::serve(door, listener));
+        tokio::spawn(tcp::serve(door, listener, None));
     }
 }
 

@@ -17,6 +17,7 @@ use tokio::sync::Semaphore;
 use super::tcp::Ends;
 use crate::gateway::Gateway;
 use crate::identity::{self, Identity, Tokens};
+use crate::web::Told;
 
 /// How many WebSocket connections there are at once.
 const CONNECTIONS: usize = 256;
@@ -36,6 +37,8 @@ pub(crate) struct Door {
     pub(crate) host_name: Arc<str>,
     pub(crate) tokens: Arc<Tokens>,
     pub(crate) seats: Arc<Semaphore>,
+    /// What strangers are told of the machine.
+    pub(crate) told: Told,
 }
 
 /// Why a request is not heard.
@@ -53,7 +56,8 @@ impl Door {
     ) -> Arc<Self> {
         let (gateway, tokens) = (Arc::clone(gateway), Arc::clone(tokens));
         let seats = Arc::new(Semaphore::new(CONNECTIONS));
-        Arc::new(Self { gateway, address, is_secure, has_secure, host_name: host_name.into(), tokens, seats })
+        let (host_name, told) = (host_name.into(), Told::default());
+        Arc::new(Self { gateway, address, is_secure, has_secure, host_name, tokens, seats, told })
     }
 
     /// Whether other machines reach it.

@@ -15,6 +15,7 @@
 
 mod claim;
 mod html;
+mod overview;
 mod portal;
 mod session;
 mod status;
@@ -28,6 +29,7 @@ use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post};
 
 pub(crate) use claim::tell_of_use;
+pub(crate) use overview::Told;
 
 use crate::listener::door::Door;
 

@@ -11,7 +11,6 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use super::html::guarded;
-use super::status::machine;
 use crate::listener::door::{Door, Refusal};
 use crate::listener::tcp::Ends;
 
@@ -35,5 +34,6 @@ pub(super) async fn or_refuse(door: &Door, ends: Ends, refusal: Refusal) -> Resp
 
 /// Whether somebody has reached the machine by its own access point.
 pub(super) async fn comes_by_access_point(door: &Door, ends: Ends) -> bool {
-    machine(door).await.is_some_and(|machine| machine.access_point == Some(ends.own.ip().to_canonical()))
+    let overview = door.told.overview(&door.gateway.control).await;
+    overview.machine.as_ref().is_some_and(|machine| machine.access_point == Some(ends.own.ip().to_canonical()))
 }

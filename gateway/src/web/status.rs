@@ -2,16 +2,16 @@
 //! everything on it is doing.
 
 use std::fmt::Write;
+use std::sync::Arc;
 
 use axum::http::StatusCode;
 use axum::response::Response;
-use serde::de::DeserializeOwned;
 use serde_json::json;
-use spec::control::{MachineStatus, Ownership, SERVICES, STATUS, ServiceInfo, ServiceState};
+use spec::control::{MachineStatus, Ownership, ServiceInfo, ServiceState};
 
 use super::html::{Text, page};
+use super::overview::Overview;
 use super::visitor::{Visitor, answer_json};
-use crate::listener::door::Door;
 
 /// `GET /`
 pub(super) async fn show(visitor: Visitor) -> Response {
@@ -19,8 +19,12 @@ pub(super) async fn show(visitor: Visitor) -> Response {
     if visitor.is_led_here && !visitor.is_owner && visitor.door.is_secure {
         return page(StatusCode::OK, &visitor.door.host_name, "<meta http-equiv=\"refresh\" content=\"0;url=/\">\n");
     }
-    let machine = machine(&visitor.door).await;
-    let services: Vec<ServiceInfo> = ask(&visitor.door, SERVICES).await.unwrap_or_default();
+    let control = &visitor.door.gateway.control;
+    let overview = match visitor.is_owner {
+        true => Arc::new(Overview::ask(control).await),
+        false => visitor.door.told.overview(control).await,
+    };
+    let Overview { machine, services } = &*overview;
     let failed = services.iter().filter(|service| service.state == ServiceState::Failed).count();
     let is_ready = machine.as_ref().is_some_and(|machine| machine.ready);
     if visitor.is_script {
@@ -34,20 +38,10 @@ pub(super) async fn show(visitor: Visitor) -> Response {
     let mut body = head(&visitor, is_ready, failed);
     body.push_str(&door(&visitor, machine.as_ref()));
     if let Some(machine) = machine.as_ref().filter(|_| visitor.is_owner) {
-        body.push_str(&whole(machine, &services));
+        body.push_str(&whole(machine, services));
     }
     body.push_str("<p><small>Programs connect to /ws.</small></p>\n");
     page(StatusCode::OK, &visitor.door.host_name, &body)
-}
-
-/// How the machine is doing, unless init does not say.
-pub(super) async fn machine(door: &Door) -> Option<MachineStatus> {
-    ask(door, STATUS).await
-}
-
-async fn ask<T: DeserializeOwned>(door: &Door, method: &str) -> Option<T> {
-    let answer = door.gateway.control.ask(method, b"null").await;
-    answer.ok().and_then(|answer| serde_json::from_slice(&answer).ok())
 }
 
 fn head(visitor: &Visitor, is_ready: bool, failed: usize) -> String {
