@@ -8,7 +8,7 @@ use super::configuration::Configuration;
 use super::kernel_options::settings;
 use super::make::Make;
 use crate::failure::Failure;
-use crate::terminal::say;
+use crate::terminal::Terminal;
 
 /// What the folder was built by last.
 const KEPT: &str = "built_defconfig";
@@ -17,13 +17,14 @@ const SITES: &str = "BR2_PRIMARY_SITE";
 
 /// Takes away what must not stay: everything, if another system is to be built now, else what is built from files of which
 /// Buildroot does not see whether they have changed.
-pub(super) fn prepare(make: &Make<'_>, configuration: &Configuration) -> Result<(), Failure> {
+pub(super) fn prepare(make: &Make<'_>, configuration: &Configuration, terminal: &Terminal) -> Result<(), Failure> {
     let kept = make.places.output.join(KEPT);
     let wanted = format!("BUILDROOT={}\n{}", make.tree.version(), configuration.text());
     match fs::read_to_string(&kept) {
         Ok(before) if is_other(&before, &wanted) => {
-            say("again    what is to be built has changed since the last time: all of it is built anew");
+            let stage = terminal.stage("again", "another system than last time", "removing what was built");
             make.target("clean")?;
+            stage.finish("all of it is built anew");
         }
         _ => {
             make.target("llmbasedos-dirclean")?;

@@ -62,7 +62,7 @@ fn build(options: &BuildrootOptions, repository: &Repository, signals: &Signals)
         make.compiler = quick::compiler::provide(options.board.architecture(), options.offline, repository, signals)?;
         sources::vendor(&places, options.offline, repository, &terminal, signals)?;
     }
-    again::prepare(&make, &configuration)?;
+    again::prepare(&make, &configuration, &terminal)?;
     make.run(&terminal)?;
     say(format_args!("image    {}", places.images().display()));
     say(format_args!("next     scripts/flash {}", places.image(options.board).display()));
