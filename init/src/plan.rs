@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use spec::control::{EGRESS_PORT_NUMBER, env, fd};
-use spec::{GatewayStart, Layer, Manifest, MountMode, Name, SystemConfig, Transport, WifiNetwork, paths};
+use spec::{GatewayStart, Layer, Manifest, MountMode, Name, NetworkSettings, SystemConfig, Transport, paths};
 
 use crate::cage::{Abilities, Cage, Content, Part, Sight, Source, describe};
 use crate::layout::Layout;
@@ -128,7 +128,7 @@ fn granted(manifest: &Manifest, config: &SystemConfig) -> Manifest {
         manifest.secrets.extend(grant.secrets.iter().cloned());
     }
     if manifest.network {
-        manifest.secrets.extend(config.wifi().iter().filter_map(WifiNetwork::secret));
+        manifest.secrets.extend(config.network.iter().flat_map(NetworkSettings::secrets));
     }
     manifest.secrets.sort();
     manifest.secrets.dedup();

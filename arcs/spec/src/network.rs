@@ -8,11 +8,12 @@ use std::str::FromStr;
 use toml::de::DeValue;
 
 use crate::document::{Place, Section, TomlValue, from_text};
-use crate::values::{Host, InvalidValue, LinkName};
-use crate::wifi::{MOST_WIFI_NETWORKS, WifiNetwork};
+use crate::values::{Host, InvalidValue, LinkName, Name};
+use crate::wifi::{self, MOST_WIFI_NETWORKS, StoredSetup, WifiNetwork};
 
 /// Who is asked for the time unless the owner says otherwise.
 const TIME_SERVERS: [&str; 4] = ["0.pool.ntp.org", "1.pool.ntp.org", "2.pool.ntp.org", "3.pool.ntp.org"];
+const SETUP_PASSPHRASE: &str = "setup_passphrase";
 /// More name servers than this are never asked (resolv.conf(5), `MAXNS`).
 const MAX_NAME_SERVERS: usize = 3;
 
@@ -28,6 +29,9 @@ pub struct NetworkSettings {
     pub link: Option<LinkName>,
     /// The Wi-Fi networks that are joined, the best first.
     pub wifi: Vec<WifiNetwork>,
+    /// Whether the owner has said what opens the machine's own network, which lies in the secrets store; else it makes one
+    /// up and shows it on its screen.
+    pub has_setup_passphrase: bool,
     /// Who is asked for the time, the best first; nobody where it is empty.
     pub time_servers: Vec<Host>,
 }
@@ -53,6 +57,7 @@ impl Default for NetworkSettings {
             dns: Vec::new(),
             link: None,
             wifi: Vec::new(),
+            has_setup_passphrase: false,
             time_servers: default_time_servers(),
         }
     }
@@ -71,7 +76,20 @@ impl NetworkSettings {
         }
         let (link, servers) = (section.optional("link"), section.optional("time_servers"));
         let wifi = networks(section);
-        Some(Self { address: address?, dns, link, wifi, time_servers: servers.unwrap_or_else(default_time_servers) })
+        let has_setup_passphrase = section.optional::<StoredSetup>(SETUP_PASSPHRASE).is_some();
+        let time_servers = servers.unwrap_or_else(default_time_servers);
+        Some(Self { address: address?, dns, link, wifi, has_setup_passphrase, time_servers })
+    }
+
+    /// The secrets that its passphrases are.
+    pub fn secrets(&self) -> impl Iterator<Item = Name> {
+        self.wifi.iter().filter_map(WifiNetwork::secret).chain(self.setup_secret())
+    }
+
+    /// The secret that the passphrase of the machine's own network is, where the owner has stated one.
+    #[must_use]
+    pub fn setup_secret(&self) -> Option<Name> {
+        self.has_setup_passphrase.then(wifi::setup_secret).flatten()
     }
 
     pub(crate) fn to_table(&self) -> toml::Table {
@@ -87,6 +105,9 @@ impl NetworkSettings {
         }
         if let Some(link) = &self.link {
             set("link", link.as_str().into());
+        }
+        if self.has_setup_passphrase {
+            set(SETUP_PASSPHRASE, wifi::STORED.into());
         }
         set("dns", texts(self.dns.iter().map(ToString::to_string).collect()));
         set("time_servers", texts(self.time_servers.iter().map(ToString::to_string).collect()));

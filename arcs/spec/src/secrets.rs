@@ -1,5 +1,5 @@
-//! `[secrets]` of `llmbasedos.toml`, and the passphrases of `[[network.wifi]]`: found, taken out, and masked where they
-//! stood.
+//! `[secrets]` of `llmbasedos.toml`, and the passphrases of `[network]`, its own and those of `[[network.wifi]]`: found,
+//! taken out, and masked where they stood.
 //!
 //! The owner writes `openai = "sk-…"` on the card. init moves the value into its store and leaves `*` in its place, byte
 //! for byte, so that the file keeps its length and its place on the disk. A value of nothing but `*` was moved before.
@@ -26,6 +26,7 @@ const TABLE: &str = "secrets";
 const NETWORK: &str = "network";
 const WIFI: &str = "wifi";
 const PASSPHRASE: &str = "passphrase";
+const SETUP_PASSPHRASE: &str = "setup_passphrase";
 
 /// The value of a secret: never shown, and wiped out of memory when it is dropped.
 #[derive(Clone, PartialEq, Eq)]
@@ -84,6 +85,10 @@ impl OwnersSecrets {
                 found.add(source, name, passphrase);
             }
         }
+        let own = setup_passphrase(&table).filter(|text| is_setup_passphrase(text));
+        if let (Some(name), Some(passphrase)) = (wifi::setup_secret(), own) {
+            found.add(source, name, passphrase);
+        }
         found
     }
 
@@ -119,10 +124,22 @@ fn is_passphrase(value: &Spanned<DeValue<'_>>) -> bool {
     value.get_ref().as_str().is_some_and(|text| wifi::check_passphrase(text).is_ok())
 }
 
+fn is_setup_passphrase(value: &Spanned<DeValue<'_>>) -> bool {
+    value.get_ref().as_str().is_some_and(wifi::is_setup_passphrase)
+}
+
+fn network_table<'t, 's>(table: &'t DeTable<'s>) -> Option<&'t DeTable<'s>> {
+    table.get(NETWORK)?.get_ref().as_table()
+}
+
+/// What opens the machine's own network.
+fn setup_passphrase<'t, 's>(table: &'t DeTable<'s>) -> Option<&'t Spanned<DeValue<'s>>> {
+    network_table(table)?.get(SETUP_PASSPHRASE)
+}
+
 /// The tables of Wi-Fi networks: a list of them, or a single one.
 fn wifi_tables<'t, 's>(table: &'t DeTable<'s>) -> Vec<&'t DeTable<'s>> {
-    let network = table.get(NETWORK).and_then(|network| network.get_ref().as_table());
-    match network.and_then(|network| network.get(WIFI)).map(Spanned::get_ref) {
+    match network_table(table).and_then(|network| network.get(WIFI)).map(Spanned::get_ref) {
         Some(DeValue::Table(one)) => vec![one],
         Some(DeValue::Array(all)) => all.iter().filter_map(|one| one.get_ref().as_table()).collect(),
         _ => Vec::new(),
@@ -140,22 +157,23 @@ fn mask(bytes: &mut [u8], span: &Range<usize>) {
     bytes.get_mut(span.clone()).unwrap_or_default().fill(MASK);
 }
 
-/// `source` with the values of `[secrets]` and the passphrases of Wi-Fi networks masked, of whatever type they are. Where
+/// `source` with the values of `[secrets]` and the passphrases of `[network]` masked, of whatever type they are. Where
 /// the text cannot be parsed all that may belong to these tables is masked.
 pub(crate) fn masked(source: &str) -> Cow<'_, str> {
     let (table, errors) = DeTable::parse_recoverable(source);
     let secrets = table.get_ref().get(TABLE);
-    let passphrases: Vec<_> =
-        wifi_tables(table.get_ref()).into_iter().filter_map(|network| network.get(PASSPHRASE)).collect();
+    let of_wifi = wifi_tables(table.get_ref()).into_iter().filter_map(|network| network.get(PASSPHRASE));
+    let own = setup_passphrase(table.get_ref()).map(|value| (value, is_setup_passphrase(value)));
+    let passphrases: Vec<_> = of_wifi.map(|value| (value, is_passphrase(value))).chain(own).collect();
     let may_have = source.contains(TABLE) || source.contains(WIFI) || source.contains(PASSPHRASE);
     if secrets.is_none() && passphrases.is_empty() && (errors.is_empty() || !may_have) {
         return Cow::Borrowed(source);
     }
     let mut bytes = source.as_bytes().to_vec();
-    for value in secrets.into_iter().chain(passphrases.iter().copied()) {
+    for value in secrets.into_iter().chain(passphrases.iter().map(|(value, _)| *value)) {
         mask_all(source, value, &mut bytes);
     }
-    for text in passphrases.iter().filter(|value| value.get_ref().is_str() && !is_passphrase(value)) {
+    for (text, _) in passphrases.iter().filter(|(value, is_sound)| value.get_ref().is_str() && !is_sound) {
         bytes.get_mut(inside(source, &text.span())).unwrap_or_default().fill(b'?');
     }
     if !errors.is_empty() {
@@ -184,7 +202,8 @@ fn mask_all(source: &str, value: &Spanned<DeValue<'_>>, bytes: &mut [u8]) {
     }
 }
 
-/// Masks each line of a broken file from where one of the tables may begin to where another certainly does.
+/// Masks each line of a broken file from where one of the tables, or a passphrase, may begin to where another table
+/// certainly does.
 fn mask_lines(source: &str, bytes: &mut [u8]) {
     const HEADS: [&str; 3] = ["[secrets", "[network.wifi", "[[network.wifi"];
     const LINES: [&str; 4] = [TABLE, WIFI, "network.", "network ="];
@@ -198,6 +217,7 @@ fn mask_lines(source: &str, bytes: &mut [u8]) {
         } else if OTHERS.iter().any(|other| text.starts_with(other)) {
             is_inside = false;
         } else if is_inside || may_have {
+            is_inside |= text.contains(PASSPHRASE) && !text.starts_with('#');
             let begin = line.find('=').map_or(0, |equals| equals + 1);
             let end = line.trim_end_matches(['\r', '\n']).len();
             mask(bytes, &(at + begin.min(end)..at + end));

@@ -20,7 +20,7 @@ const SSID: std::ops::RangeInclusive<usize> = 1..=32;
 /// What an SSID that is no text is written with.
 const HEX: &str = "hex:";
 /// How a passphrase that lies in the store is written.
-const STORED: &str = "********";
+pub(crate) const STORED: &str = "********";
 
 /// The name of a Wi-Fi network: 1 to 32 bytes of any kind. Written as text, or as `hex:00ff…` where it is none.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -219,14 +219,43 @@ pub(crate) fn secret_of(ssid: &Ssid) -> Option<Name> {
     format!("wifi_{shown}_{end}").parse().ok()
 }
 
+/// What the passphrase of the machine's own network has to be: a person types it.
+pub(crate) const SETUP_PASSPHRASE: &str = "must be 8 to 63 ASCII characters (it is not shown here)";
+
+/// Whether a person can open the machine's own network with it.
+pub(crate) fn is_setup_passphrase(text: &str) -> bool {
+    check_passphrase(text).is_ok() && !is_key(text)
+}
+
+/// The secret that the passphrase of the machine's own network is.
+pub(crate) fn setup_secret() -> Option<Name> {
+    "setup_passphrase".parse().ok()
+}
+
+/// The passphrase of the machine's own network in a text that was masked.
+pub(crate) struct StoredSetup;
+
+impl TomlValue for StoredSetup {
+    fn read(value: &DeValue<'_>, place: &Place<'_>) -> Option<Self> {
+        let is_sound = is_stored(value) && value.as_str().is_some_and(|text| text.len() <= 63);
+        if !is_sound {
+            place.report(SETUP_PASSPHRASE);
+        }
+        is_sound.then_some(Self)
+    }
+}
+
+fn is_stored(value: &DeValue<'_>) -> bool {
+    let is_masked = |text: &str| text.bytes().all(|byte| byte == MASK) && text.len() >= 8 && !text.contains(UNSOUND);
+    value.as_str().is_some_and(is_masked)
+}
+
 /// A passphrase in a text that was masked.
 struct Stored;
 
 impl TomlValue for Stored {
     fn read(value: &DeValue<'_>, place: &Place<'_>) -> Option<Self> {
-        let is_sound = value
-            .as_str()
-            .is_some_and(|text| text.bytes().all(|byte| byte == MASK) && text.len() >= 8 && !text.contains(UNSOUND));
+        let is_sound = is_stored(value);
         if !is_sound {
             place.report(PASSPHRASE);
         }
@@ -304,6 +333,32 @@ c:10: network.wifi[2].passphrase: must be 8 to 63 ASCII characters, or a key of 
     }
 
     #[test]
+    fn the_passphrase_of_the_own_network_moves_as_well() {
+        let source = "[network]\nsetup_passphrase = \"typed by hand\"\n[network.wifi]\nssid = \"a\"\n";
+        let found = OwnersSecrets::find(source);
+        let values: Vec<(&str, &str)> =
+            found.values.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
+        assert_eq!(values, [("setup_passphrase", "typed by hand")]);
+        let scrubbed = String::from_utf8(found.scrubbed(source).to_vec()).expect("text");
+        assert!(scrubbed.contains("setup_passphrase = \"*************\""), "{scrubbed}");
+        for source in [source, &scrubbed] {
+            let config = SystemConfig::parse("c", source).expect("sound");
+            let network = config.network.as_ref().expect("stated");
+            assert!(network.has_setup_passphrase);
+            assert_eq!(network.secrets().collect::<Vec<_>>(), [setup_secret().expect("a name")]);
+            let read = SystemConfig::parse("n", &config.network_toml()).expect("what init makes is sound");
+            assert_eq!(read.network, config.network);
+        }
+        for wrong in ["canary", &"0123456789abcdef".repeat(4), "canary canary \u{e9}"] {
+            let source = format!("[network]\nsetup_passphrase = \"{wrong}\"\n");
+            assert!(OwnersSecrets::find(&source).values.is_empty(), "{wrong}");
+            let problems = SystemConfig::parse("c", &source).expect_err(wrong);
+            assert_eq!(problems.to_string(), format!("c:2: network.setup_passphrase: {SETUP_PASSPHRASE}"));
+            assert!(!problems.picture(false).contains(wrong));
+        }
+    }
+
+    #[test]
     fn nothing_of_a_passphrase_is_in_what_is_said_of_a_broken_file() {
         for source in [
             "[[network.wifi]]\nssid = \"a\"\npassphrase = \"canary canary\n",
@@ -314,6 +369,11 @@ c:10: network.wifi[2].passphrase: must be 8 to 63 ASCII characters, or a key of 
             "[network.wifi]\npassphrase = \"\"\"\ncanary canary\n\"\"\"\"\"\"\"\n[listen]\n",
             "[network.wifi]\npassphrase = [\"canary\"]\n",
             "[network.wifi]\npassphrase = { canary = \"canary\" }\n",
+            "[network]\nsetup_passphrase = \"canary canary\n",
+            "[network]\nsetup_passphrase = \"\"\"\ncanary canary\n\"\"\"\"\"\"\"\n[listen]\n",
+            "[network]\nsetup_passphrase = [\n\"canary canary\"\n] x\n",
+            "[network]\nsetup_passphrase = [\"canary canary\"]\n",
+            "network.setup_passphrase = canary canary\n",
         ] {
             let problems = SystemConfig::parse("c", source).expect_err(source);
             let shown = format!("{problems}\n{problems:?}\n{}\n{}", problems.picture(false), problems.by_key());

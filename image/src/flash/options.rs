@@ -27,10 +27,10 @@ pub(crate) struct FlashOptions {
 #[command(next_help_heading = "Settings of the machine")]
 pub(crate) struct SettingsOptions {
     /// An llmbasedos.toml of yours, checked before anything is written.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["hostname", "address", "router", "dns", "wifi", "setup_code_file"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["hostname", "address", "router", "dns", "wifi", "setup_passphrase_file", "setup_code_file"])]
     pub(crate) config: Option<PathBuf>,
     /// Leave its settings as the image has them.
-    #[arg(long, conflicts_with_all = ["config", "hostname", "address", "router", "dns", "wifi", "setup_code_file"])]
+    #[arg(long, conflicts_with_all = ["config", "hostname", "address", "router", "dns", "wifi", "setup_passphrase_file", "setup_code_file"])]
     pub(crate) no_config: bool,
     /// Its name in the network: it answers at http://NAME.local [llmbasedos].
     #[arg(long, value_name = "NAME")]
@@ -53,6 +53,10 @@ pub(crate) struct SettingsOptions {
     /// The country that it is in, such as DE: it decides on which channels the machine may send.
     #[arg(long, value_name = "COUNTRY", requires = "wifi")]
     pub(crate) wifi_country: Option<String>,
+    /// A file with the passphrase of the Wi-Fi that it opens for its set-up where there is neither a cable nor a network
+    /// that it knows [it makes one and shows it on its screen].
+    #[arg(long, value_name = "FILE")]
+    pub(crate) setup_passphrase_file: Option<PathBuf>,
     /// A file with the code by which you claim it: 6 to 32 letters and digits [it makes one and shows it on its screen].
     #[arg(long, value_name = "FILE")]
     pub(crate) setup_code_file: Option<PathBuf>,

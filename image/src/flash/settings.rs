@@ -26,6 +26,8 @@ pub(super) struct Settings {
     pub(super) router: Option<String>,
     pub(super) dns: Vec<String>,
     pub(super) wifi: Option<Wifi>,
+    /// By which its owner comes into the network that it opens itself.
+    setup_passphrase: Option<SecretText>,
     /// By which its owner claims it.
     pub(super) setup_code: Option<SecretText>,
 }
@@ -56,6 +58,7 @@ impl Settings {
             router: options.router.clone(),
             dns: options.dns.clone(),
             wifi: Wifi::of(options)?,
+            setup_passphrase: options.setup_passphrase_file.as_deref().map(secret_of).transpose()?,
             setup_code: options.setup_code_file.as_deref().map(secret_of).transpose()?,
         };
         let name = options.config.as_ref().map_or("the settings".to_owned(), |path| path.display().to_string());
@@ -110,6 +113,7 @@ impl Settings {
             (Some("network"), "dns", list),
             (Some("network"), "gateway", self.router.as_deref().map(quoted)),
             (Some("network"), "address", self.address.as_deref().map(quoted)),
+            (Some("network"), "setup_passphrase", self.setup_passphrase.as_ref().map(|text| quoted(text.as_str()))),
             (Some("gateway"), "setup_code", self.setup_code.as_ref().map(|code| quoted(code.as_str()))),
             (None, "hostname", self.hostname.as_deref().map(quoted)),
         ];
@@ -228,11 +232,15 @@ mod tests {
     }
 
     #[test]
-    fn a_setup_code_stands_in_the_gateways_table() {
+    fn a_setup_code_and_a_passphrase_stand_in_their_tables() {
         let code = |text: &str| Settings { setup_code: Some(SecretText::new(text.to_owned())), ..Settings::default() };
         let text = code("7KQ-M4X").onto(IMAGES).expect("sound");
         assert!(text.contains("\n[gateway]\nsetup_code = \"7KQ-M4X\"\n"), "{text}");
         assert!(parsed(&text).gateway.setup_code.is_some());
+        let own = Some(SecretText::new("typed by hand".to_owned()));
+        let text = Settings { setup_passphrase: own, ..Settings::default() }.onto(IMAGES).expect("sound");
+        assert!(text.contains("\n[network]\nsetup_passphrase = \"typed by hand\"\n"), "{text}");
+        assert!(parsed(&text).network.is_some_and(|network| network.has_setup_passphrase));
         let wrong = code("x\"\ntokens = []").problems().expect("no code");
         assert!(wrong.contains("gateway.setup_code") && !wrong.contains("tokens"), "{wrong}");
     }

@@ -83,8 +83,7 @@ async fn run(settings: Settings, channel: Option<UnixStream>) -> anyhow::Result<
             }
         });
     }
-    let wanted = settings.network.link.as_ref().map(ToString::to_string);
-    tokio::spawn(Radio::new(kernel.clone(), Arc::clone(&board), wanted, settings.known.clone(), asked).run());
+    tokio::spawn(Radio::new(kernel.clone(), Arc::clone(&board), &settings, asked).run());
     let (leave, leaving) = oneshot::channel();
     let pages = Pages { plain: settings.web_port, secure: settings.secure_port };
     let name = tokio::spawn(name::answer(settings.host_name.clone(), pages, Arc::clone(&board), leaving));

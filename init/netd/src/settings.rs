@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use spec::control::{env, fd};
-use spec::{NetworkSettings, SecretText, SystemConfig, WifiNetwork};
+use spec::{Name, NetworkSettings, SecretText, SystemConfig, WifiNetwork};
 
 use crate::wifi::Known;
 
@@ -26,6 +26,8 @@ pub(crate) struct Settings {
     pub(crate) network: NetworkSettings,
     /// The Wi-Fi networks of that, with what opens them.
     pub(crate) known: Vec<Known>,
+    /// What opens the machine's own network, where the owner has said so.
+    pub(crate) setup_passphrase: Option<SecretText>,
 }
 
 impl Settings {
@@ -50,6 +52,7 @@ impl Settings {
 
     fn of(config: SystemConfig) -> Self {
         let known = config.wifi().iter().filter_map(known).collect();
+        let setup_passphrase = config.network.as_ref().and_then(setup_passphrase);
         let port = |wanted: &str| {
             let listener = config.listen.iter().find(|(name, _)| name.as_str() == wanted);
             listener.map(|(_, address)| address.port())
@@ -60,24 +63,33 @@ impl Settings {
             secure_port: port(fd::HTTPS),
             network: config.network.unwrap_or_default(),
             known,
+            setup_passphrase,
         }
     }
 }
 
-/// A network with its passphrase, which init hands over as a file; one whose passphrase is not there cannot be joined.
+/// A network with its passphrase; one whose passphrase is not there cannot be joined.
 fn known(network: &WifiNetwork) -> Option<Known> {
-    let Some(secret) = network.secret() else { return Some(Known { network: network.clone(), passphrase: None }) };
-    let file = Path::new(&std::env::var_os(env::SECRETS)?).join(secret.as_str());
-    match fs::read_to_string(&file) {
-        Ok(text) => Some(Known { network: network.clone(), passphrase: Some(SecretText::new(text)) }),
-        Err(_) => {
-            tracing::warn!(
-                "the passphrase of the network {} is not known: write it into llmbasedos.toml",
-                network.ssid
-            );
-            None
-        }
+    let Some(name) = network.secret() else { return Some(Known { network: network.clone(), passphrase: None }) };
+    let passphrase = secret(&name);
+    if passphrase.is_none() {
+        tracing::warn!("the passphrase of the network {} is not known: write it into llmbasedos.toml", network.ssid);
     }
+    passphrase.map(|passphrase| Known { network: network.clone(), passphrase: Some(passphrase) })
+}
+
+fn setup_passphrase(network: &NetworkSettings) -> Option<SecretText> {
+    let passphrase = secret(&network.setup_secret()?);
+    if passphrase.is_none() {
+        tracing::warn!("network.setup_passphrase is not known, so one is made up: write it into llmbasedos.toml again");
+    }
+    passphrase
+}
+
+/// A secret, which init hands over as a file.
+fn secret(name: &Name) -> Option<SecretText> {
+    let folder = std::env::var_os(env::SECRETS)?;
+    fs::read_to_string(Path::new(&folder).join(name.as_str())).ok().map(SecretText::new)
 }
 
 #[cfg(test)]

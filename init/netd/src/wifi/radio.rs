@@ -16,6 +16,7 @@ use super::words::{self, Event};
 use crate::access_point::{self, Invitation};
 use crate::kernel::{self, Kernel};
 use crate::network::{Air, Board};
+use crate::settings::Settings;
 
 /// How often it is looked how things are, beside what wpa_supplicant tells.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
@@ -66,7 +67,7 @@ pub(crate) struct Radio {
     /// The link that the owner wants, if it is one alone.
     wanted: Option<String>,
     known: Vec<Known>,
-    /// What opens the own network: made when it is first needed, and the same for as long as netd runs.
+    /// What opens the own network: the owner's, or made when it is first needed and the same for as long as netd runs.
     passphrase: Option<SecretText>,
     asked: mpsc::Receiver<Ask>,
     /// What is in reach, as it was heard last.
@@ -78,15 +79,18 @@ pub(crate) struct Radio {
 }
 
 impl Radio {
-    pub(crate) fn new(
-        kernel: Kernel,
-        board: Arc<Board>,
-        wanted: Option<String>,
-        known: Vec<Known>,
-        asked: mpsc::Receiver<Ask>,
-    ) -> Self {
-        let (passphrase, seen, trouble, said) = (None, Vec::new(), None, String::new());
-        Self { kernel, board, wanted, known, passphrase, asked, seen, trouble, said }
+    pub(crate) fn new(kernel: Kernel, board: Arc<Board>, settings: &Settings, asked: mpsc::Receiver<Ask>) -> Self {
+        Self {
+            kernel,
+            board,
+            wanted: settings.network.link.as_ref().map(ToString::to_string),
+            known: settings.known.clone(),
+            passphrase: settings.setup_passphrase.clone(),
+            asked,
+            seen: Vec::new(),
+            trouble: None,
+            said: String::new(),
+        }
     }
 
     /// Keeps the radio for ever, while there is one.
