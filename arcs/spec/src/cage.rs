@@ -4,6 +4,7 @@ use std::fmt;
 
 use crate::bound::Bound;
 use crate::document::Section;
+use crate::paths;
 use crate::values::{ByteSize, HostPort, choice};
 
 /// What an Arc may touch. Everything is refused that is not here.
@@ -289,22 +290,8 @@ impl Cage {
     }
 }
 
-/// What holds the secrets and the data of others, and what steers the machine.
-const SYSTEMS_OWN: [&str; 13] = [
-    "/config",
-    "/data/arcs",
-    "/data/arcs.d",
-    "/data/gateway.claim",
-    "/data/keys",
-    "/data/llmbasedos.toml",
-    "/data/log",
-    "/data/run",
-    "/data/secrets",
-    "/dev",
-    "/proc",
-    "/run",
-    "/sys",
-];
+/// What outside of `/data` holds secrets, and what steers the machine.
+const SYSTEMS_OWN: [&str; 5] = ["/config", "/dev", "/proc", "/run", "/sys"];
 
 /// What an Arc of the owner's may ask for at the most.
 const MOST_CONNECTIONS: u32 = 64;
@@ -312,11 +299,14 @@ const MOST_CONNECTIONS: u32 = 64;
 impl Mount {
     /// Whether a manifest of the owner may name it.
     pub(crate) fn is_for_anybody(&self) -> bool {
-        let is_below = |folder: &&str| {
-            self.path.strip_prefix(*folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        let is_at = |path: &str, folder: &str| {
+            path.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
         };
+        let in_data = self.path.strip_prefix("/data/");
+        let is_systems = SYSTEMS_OWN.iter().any(|folder| is_at(&self.path, folder))
+            || in_data.is_some_and(|path| paths::SYSTEMS_OWN.iter().any(|name| is_at(path, name)));
         let is_readable = self.mode != MountMode::Rw || self.path.starts_with("/data/");
-        is_readable && self.path != "/data" && !SYSTEMS_OWN.iter().any(is_below)
+        is_readable && self.path != "/data" && !is_systems
     }
 
     fn read(section: &Section<'_>) -> Option<Self> {

@@ -3,6 +3,27 @@
 
 use std::path::{Path, PathBuf};
 
+/// What in the data folder holds the secrets and the data of others, or steers the machine: no Arc is shown it. Files that
+/// are replaced whole have another name for a moment (`….new`).
+pub const SYSTEMS_OWN: [&str; 16] = [
+    "arcs",
+    "arcs.d",
+    "clock",
+    "gateway.claim",
+    "gateway.new",
+    "keys",
+    "llmbasedos.toml",
+    "log",
+    "machine-id",
+    "machine-id.new",
+    "random-seed",
+    "random-seed.new",
+    "run",
+    "secrets",
+    "wifi.new",
+    "wifi.toml",
+];
+
 /// The gateway's socket: `<run>/mcp/gateway.sock`.
 #[must_use]
 pub fn gateway_socket(run: &Path) -> PathBuf {

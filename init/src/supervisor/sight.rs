@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use spec::{Manifest, Mount};
+use spec::{Manifest, Mount, paths};
 
 use crate::layout::Layout;
 use crate::plan::Plan;
@@ -66,8 +66,7 @@ pub(super) fn check(plan: &Plan, environment: &BTreeMap<String, String>) -> Resu
 /// # Errors
 /// The first that is the system's own.
 pub(super) fn check_mounts(manifest: &Manifest, layout: &Layout) -> Result<(), Unseen> {
-    let own = ["arcs", "arcs.d", "gateway.claim", "keys", "llmbasedos.toml", "log", "run", "secrets"];
-    let own = own.iter().map(|name| layout.data.join(name)).chain([layout.run.clone()]);
+    let own = paths::SYSTEMS_OWN.iter().map(|name| layout.data.join(name)).chain([layout.run.clone()]);
     let machines = ["/run", "/dev", "/proc", "/sys"].map(PathBuf::from);
     let forbidden: Vec<PathBuf> = own.chain(machines).map(|path| path.canonicalize().unwrap_or(path)).collect();
     for mount in &manifest.cage.mounts {
@@ -149,6 +148,10 @@ mod tests {
         for name in ["secrets", "run/mcp", "notes"] {
             fs::create_dir_all(data.join(name)).expect("made");
         }
+        for name in ["wifi.toml", "machine-id", "clock", "random-seed"] {
+            fs::write(data.join(name), "").expect("written");
+            std::os::unix::fs::symlink(data.join(name), data.join("notes").join(name)).expect("linked");
+        }
         std::os::unix::fs::symlink(data.join("secrets"), folder.path().join("link")).expect("linked");
         let check = |path: &Path| {
             let text = format!(
@@ -159,7 +162,8 @@ mod tests {
         };
         let refused =
             [data.join("secrets"), data.join("run/mcp"), folder.path().join("link"), data.clone(), "/".into()];
-        for path in refused.iter().filter(|path| path.as_path() != Path::new("/")) {
+        let linked = ["wifi.toml", "machine-id", "clock", "random-seed"].map(|name| data.join("notes").join(name));
+        for path in refused.iter().chain(&linked).filter(|path| path.as_path() != Path::new("/")) {
             let error = check(path).expect_err("the system's own").to_string();
             assert!(error.contains("which is the system's own"), "{error}");
         }
