@@ -24,7 +24,7 @@ use crate::egress::Egress;
 use crate::gateway::Gateway;
 use crate::identity::Tokens;
 use crate::inherit::{Inherited, notify};
-use crate::listener::door::Door;
+use crate::listener::door::{Door, Secure};
 use crate::listener::tcp;
 use crate::listener::unix::{self, ArcListeners};
 use crate::own::Own;
@@ -141,12 +141,15 @@ async fn open_doors(
     if let Some(listener) = https {
         secure = acceptor(gateway, &start.host_name, folder).await.map(|acceptor| (listener, acceptor));
     }
-    let has_secure = secure.is_some();
+    let known = secure.as_ref().and_then(|(listener, (_, sha256))| {
+        let port = listener.local_addr().ok()?.port();
+        Some(Secure { port, sha256: sha256.as_str().into() })
+    });
     let door = |listener: &TcpListener, is_secure| {
         let address = listener.local_addr().ok()?;
-        Some(Door::new(gateway, address, (is_secure, has_secure), &start.host_name, &tokens))
+        Some(Door::new(gateway, address, (is_secure, known.clone()), &start.host_name, &tokens))
     };
-    if let Some((listener, acceptor)) = secure
+    if let Some((listener, (acceptor, _))) = secure
         && let Some(door) = door(&listener, true)
     {
         tokio::spawn(tcp::serve(door, listener, Some(acceptor)));
@@ -158,8 +161,9 @@ async fn open_doors(
     }
 }
 
-/// What makes TLS of connections, once init knows by which certificate. Without one there is no such door, which is said.
-async fn acceptor(gateway: &Gateway, host_name: &str, folder: &Path) -> Option<TlsAcceptor> {
+/// What makes TLS of connections, once init knows by which certificate, and its SHA-256. Without one there is no such door,
+/// which is said.
+async fn acceptor(gateway: &Gateway, host_name: &str, folder: &Path) -> Option<(TlsAcceptor, String)> {
     let said = |error: &CertificateError| tracing::error!(error = error as &dyn Error, "the certificate");
     let made = Certificate::of_machine(folder, host_name, SystemTime::now());
     let (certificate, trouble) = made.inspect_err(|error| said(error)).ok()?;
@@ -170,7 +174,7 @@ async fn acceptor(gateway: &Gateway, host_name: &str, folder: &Path) -> Option<T
     if let Err(fault) = gateway.control.ask(spec::control::CERTIFICATE, &params).await {
         tracing::warn!(reason = fault.message, "init does not take down the certificate");
     }
-    Some(TlsAcceptor::from(Arc::new(server)))
+    Some((TlsAcceptor::from(Arc::new(server)), told.sha256))
 }
 
 /// Does what init tells, until the channel ends.

@@ -5,24 +5,30 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use crate::failure::Error;
+use crate::tls::Pin;
 
 /// The environment variable that names the gateway where `--gateway` does not.
 pub(crate) const VARIABLE: &str = "LLMBASEDOS_GATEWAY";
+
+/// What stands between an address and the SHA-256 of the certificate there.
+const PIN: &str = "#sha256=";
 
 /// A gateway's address, as written after `--gateway`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Address {
     /// `unix:PATH`
     Unix(PathBuf),
-    /// `ws://HOST:PORT/ws`
-    WebSocket(String),
+    /// `ws://HOST:PORT/ws`, which others may listen to; or `wss://HOST:PORT/ws#sha256=DIGITS`, through TLS with whoever has the
+    /// certificate of that digest: its address, and that.
+    WebSocket(String, Option<Pin>),
 }
 
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
-            Self::WebSocket(url) => f.write_str(url),
+            Self::WebSocket(url, None) => f.write_str(url),
+            Self::WebSocket(url, Some(pin)) => write!(f, "{url}{PIN}{pin}"),
         }
     }
 }
@@ -31,17 +37,21 @@ impl FromStr for Address {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let invalid = || format!("must be unix:PATH or ws://HOST:PORT/ws, not {text:?}");
+        let invalid = || format!("must be unix:PATH, ws://HOST:PORT/ws or wss://HOST:PORT/ws{PIN}DIGITS, not {text:?}");
         if let Some(path) = text.strip_prefix("unix:").filter(|path| !path.is_empty()) {
             return Ok(Self::Unix(path.into()));
         }
-        match text.strip_prefix("ws://").filter(|rest| !rest.is_empty() && !rest.starts_with('/')) {
-            // A bare host and port can only mean the one WebSocket that the gateway has.
-            Some(host) if !host.trim_end_matches('/').contains('/') => {
-                Ok(Self::WebSocket(format!("ws://{}/ws", host.trim_end_matches('/'))))
-            }
-            Some(_) => Ok(Self::WebSocket(text.to_owned())),
-            None => Err(invalid()),
+        let (url, pin) = match text.split_once(PIN) {
+            Some((url, pin)) => (url, Some(pin.parse::<Pin>().map_err(|why| format!("{PIN} {why}"))?)),
+            None => (text, None),
+        };
+        let scheme = if pin.is_some() { "wss://" } else { "ws://" };
+        let rest = url.strip_prefix(scheme).filter(|rest| !rest.is_empty() && !rest.starts_with('/'));
+        let rest = rest.ok_or_else(invalid)?;
+        // A bare host and port can only mean the one WebSocket that the gateway has.
+        match rest.trim_end_matches('/') {
+            host if !host.contains('/') => Ok(Self::WebSocket(format!("{scheme}{host}/ws"), pin)),
+            _ => Ok(Self::WebSocket(url.to_owned(), pin)),
         }
     }
 }
@@ -137,8 +147,18 @@ mod tests {
     #[test]
     fn an_address_is_a_socket_or_a_websocket() {
         assert_eq!("unix:/run/x.sock".parse(), Ok(Address::Unix("/run/x.sock".into())));
-        assert_eq!("ws://127.0.0.1:8000".parse(), Ok(Address::WebSocket("ws://127.0.0.1:8000/ws".into())));
-        assert_eq!("ws://[::1]:8000/ws".parse(), Ok(Address::WebSocket("ws://[::1]:8000/ws".into())));
+        assert_eq!("ws://127.0.0.1:8000".parse(), Ok(Address::WebSocket("ws://127.0.0.1:8000/ws".into(), None)));
+        assert_eq!("ws://[::1]:8000/ws".parse(), Ok(Address::WebSocket("ws://[::1]:8000/ws".into(), None)));
+        let digits = "00ff".repeat(16);
+        let secure = format!("wss://attic.local/ws#sha256={digits}");
+        for written in [secure.clone(), format!("wss://attic.local#sha256={digits}")] {
+            let address: Address = written.parse().expect("an address");
+            assert_eq!(address, Address::WebSocket("wss://attic.local/ws".into(), digits.parse().ok()));
+            assert_eq!(address.to_string(), secure);
+        }
+        for wrong in [format!("ws://host/ws#sha256={digits}"), "wss://host/ws#sha256=00".to_owned()] {
+            assert!(wrong.parse::<Address>().is_err(), "{wrong}");
+        }
         for wrong in ["", "unix:", "ws://", "ws:///ws", "wss://host/ws", "/run/x.sock", "http://host"] {
             assert!(wrong.parse::<Address>().is_err(), "{wrong}");
         }

@@ -18,6 +18,7 @@ mod run;
 mod schema;
 mod secret;
 mod shell;
+mod tls;
 mod token;
 mod transport;
 mod words;

@@ -42,7 +42,7 @@ pub struct RunOptions {
     /// Give up after this time: 500ms, 30s, 5m [default: the tool's own limit]
     #[arg(long, value_name = "TIME", value_parser = spec::parse_duration)]
     timeout: Option<Duration>,
-    /// The gateway, unix:PATH or ws://HOST:PORT/ws [default: $LLMBASEDOS_GATEWAY, or found]
+    /// The gateway: unix:PATH, ws://HOST:PORT/ws, or through TLS wss://HOST/ws#sha256=DIGITS, its certificate [default: $LLMBASEDOS_GATEWAY, or found]
     #[arg(long, value_name = "ADDRESS")]
     gateway: Option<Address>,
     /// A file with the token that a gateway on another machine asks for [default: $LLMBASEDOS_TOKEN]

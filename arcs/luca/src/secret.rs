@@ -126,7 +126,7 @@ pub(crate) fn run(addresses: &[Address], command: &Command, source: Source) -> R
 fn sockets(addresses: &[Address]) -> Result<Vec<PathBuf>, Error> {
     let beside = |address: &Address| match address {
         Address::Unix(path) => spec::paths::init_socket_beside(path),
-        Address::WebSocket(_) => None,
+        Address::WebSocket(..) => None,
     };
     let sockets: Vec<PathBuf> = addresses.iter().filter_map(beside).collect();
     if sockets.is_empty() {
@@ -201,7 +201,7 @@ mod tests {
 
     #[test]
     fn another_machine_is_refused() {
-        let address = Address::WebSocket("ws://10.0.0.1:80/ws".to_owned());
+        let address = Address::WebSocket("ws://10.0.0.1:80/ws".to_owned(), None);
         assert!(sockets(&[address]).expect_err("refused").to_string().contains("on the machine itself"));
     }
 }

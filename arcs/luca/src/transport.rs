@@ -6,22 +6,28 @@ use std::io;
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
 use spec::Token;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpStream, UnixStream};
+use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::handshake::client::Request;
 use tokio_tungstenite::tungstenite::http::{HeaderValue, StatusCode, header};
 use tokio_tungstenite::tungstenite::{self, Message, protocol::WebSocketConfig};
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
 use crate::address::Address;
+use crate::tls::{self, Pin};
 use crate::token;
 
 /// The largest message that is taken; far above what a tool answers, far below what would hurt.
 const MESSAGE_MAX: usize = 64 << 20;
 
-type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+/// TCP as it is, or in TLS.
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
+
+type Socket = WebSocketStream<Box<dyn Stream>>;
 
 /// The half that is read.
 pub(crate) enum Incoming {
@@ -47,15 +53,29 @@ pub(crate) async fn connect(address: &Address, token: Option<&Token>) -> Result<
             let (read, write) = stream.into_split();
             Ok((Incoming::Unix(BufReader::new(read)), Outgoing::Unix(write)))
         }
-        Address::WebSocket(url) => {
+        Address::WebSocket(url, pin) => {
             let config =
                 WebSocketConfig::default().max_message_size(Some(MESSAGE_MAX)).max_frame_size(Some(MESSAGE_MAX));
             let request = request(url, token).map_err(refused)?;
-            let connecting = tokio_tungstenite::connect_async_with_config(request, Some(config), true);
+            let stream = reach(&request, *pin).await?;
+            let connecting = tokio_tungstenite::client_async_with_config(request, stream, Some(config));
             let (socket, _) = connecting.await.map_err(refused)?;
             let (write, read) = socket.split();
             Ok((Incoming::WebSocket(read), Outgoing::WebSocket(write)))
         }
+    }
+}
+
+async fn reach(request: &Request, pin: Option<Pin>) -> Result<Box<dyn Stream>, String> {
+    let uri = request.uri();
+    let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
+    let port = uri.port_u16().unwrap_or(if pin.is_some() { 443 } else { 80 });
+    let stream = TcpStream::connect((host, port)).await.map_err(|error| in_words(&error))?;
+    stream.set_nodelay(true).map_err(|error| in_words(&error))?;
+    let Some(pin) = pin else { return Ok(Box::new(stream)) };
+    match tls::connect(stream, host, pin).await {
+        Ok(stream) => Ok(Box::new(stream)),
+        Err(error) => Err(format!("it does not show that it has the certificate of this digest: {error}")),
     }
 }
 

@@ -25,14 +25,29 @@ const CONNECTIONS: usize = 256;
 /// `.internal`), or that routers made up before that and nobody can buy.
 const NEAR: [&str; 6] = ["local", "lan", "home", "home.arpa", "internal", "localdomain"];
 
+/// The door that speaks TLS.
+#[derive(Debug, Clone)]
+pub(crate) struct Secure {
+    pub(crate) port: u16,
+    /// The SHA-256 of its certificate, as browsers show it: `AB:CD:…`.
+    pub(crate) sha256: Arc<str>,
+}
+
+impl Secure {
+    /// What follows the name of the machine in its address: nothing for the port that everybody knows.
+    pub(crate) fn shown_port(&self) -> String {
+        if self.port == 443 { String::new() } else { format!(":{}", self.port) }
+    }
+}
+
 /// What all connections of a listener share.
 pub(crate) struct Door {
     pub(crate) gateway: Arc<Gateway>,
     pub(crate) address: SocketAddr,
     /// Whether it speaks TLS.
     pub(crate) is_secure: bool,
-    /// Whether there is a door that does.
-    pub(crate) has_secure: bool,
+    /// The one that does.
+    pub(crate) secure: Option<Secure>,
     /// The name of the machine.
     pub(crate) host_name: Arc<str>,
     pub(crate) tokens: Arc<Tokens>,
@@ -50,14 +65,14 @@ impl Door {
     pub(crate) fn new(
         gateway: &Arc<Gateway>,
         address: SocketAddr,
-        (is_secure, has_secure): (bool, bool),
+        (is_secure, secure): (bool, Option<Secure>),
         host_name: &str,
         tokens: &Arc<Tokens>,
     ) -> Arc<Self> {
         let (gateway, tokens) = (Arc::clone(gateway), Arc::clone(tokens));
         let seats = Arc::new(Semaphore::new(CONNECTIONS));
         let (host_name, told) = (host_name.into(), Told::default());
-        Arc::new(Self { gateway, address, is_secure, has_secure, host_name, tokens, seats, told })
+        Arc::new(Self { gateway, address, is_secure, secure, host_name, tokens, seats, told })
     }
 
     /// Whether other machines reach it.

@@ -66,14 +66,19 @@ fn given(visitor: &Visitor, token: &Token) -> Response {
     if visitor.is_script {
         return answer_json(StatusCode::OK, &json!({ "token": token.as_str() }));
     }
-    let (name, host) = (Text(&visitor.door.host_name), Text(&visitor.host));
-    let token = Text(token.as_str());
+    let (name, token) = (Text(&visitor.door.host_name), Text(token.as_str()));
+    let command = visitor.door.secure.as_ref().map_or_else(String::new, |secure| {
+        let (host, port) = (Text(&visitor.host), secure.shown_port());
+        let digits = secure.sha256.replace(':', "").to_lowercase();
+        format!(
+            "<p><small>On your computer, with the token in a file: <code>luca-run --gateway \
+             &#39;wss://{host}{port}/ws#sha256={digits}&#39; --token-file FILE system.status</code></small></p>"
+        )
+    });
     let body = format!(
         "<h1>{name} is yours</h1>\n<p class=\"sub\">The set-up code is void from now on.</p>\n\
          <div class=\"box\"><h2>Your token</h2><p>Whoever shows it is the owner of this machine. Keep it where you keep \
-         passwords: it is shown this once.</p><code class=\"token\">{token}</code>\
-         <p><small>On your computer, with the token in a file: <code>luca-run --gateway ws://{host}/ws --token-file FILE \
-         system.status</code></small></p><a class=\"button\" href=\"/\">I have kept it</a></div>\n"
+         passwords: it is shown this once.</p><code class=\"token\">{token}</code>{command}<a class=\"button\" href=\"/\">I have kept it</a></div>\n"
     );
     page(StatusCode::OK, "Claimed", &body)
 }

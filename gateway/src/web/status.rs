@@ -93,7 +93,7 @@ fn unsafe_door(visitor: &Visitor, ownership: Ownership) -> String {
         Ownership::Open => ("Claim this machine", "It is nobody's yet."),
         Ownership::Claimed | Ownership::Settled => ("Come in", "This machine is somebody's."),
     };
-    if !visitor.door.has_secure {
+    if visitor.door.secure.is_none() {
         let advice = "Its door for TLS is not open (<code>listen.https</code>), and secrets go through no other: use a token \
                       of <code>llmbasedos.toml</code>.";
         return format!("<div class=\"box\"><h2>{title}</h2><p>{what} {advice}</p></div>\n");

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::html::{Text, guarded, page};
 use super::{portal, session};
-use crate::listener::door::Door;
+use crate::listener::door::{Door, Secure};
 use crate::listener::tcp::Ends;
 
 /// Who asks.
@@ -59,7 +59,8 @@ impl Visitor {
 
     /// The page on which everything else is found, through TLS.
     pub(super) fn secure_address(&self) -> String {
-        format!("https://{}/", self.host)
+        let port = self.door.secure.as_ref().map(Secure::shown_port).unwrap_or_default();
+        format!("https://{}{port}/", self.host)
     }
 
     /// Refuses what is sent for others to see.

@@ -72,12 +72,13 @@ async fn a_stranger_is_told_little_and_sent_to_where_nobody_listens() {
         assert_eq!(page.header("cache-control"), Some("no-store"));
         assert!(page.header("content-security-policy").is_some_and(|policy| policy.contains("default-src 'none'")));
     }
-    assert!(open.body.contains("href=\"https://attic.local/\"") && !open.body.contains("<form"), "{}", open.body);
+    let address = format!("https://attic.local:{}/", system.secure.expect("a door for TLS").port());
+    assert!(open.body.contains(&format!("href=\"{address}\"")) && !open.body.contains("<form"), "{}", open.body);
     assert!(safe.body.contains("action=\"/claim\""), "{}", safe.body);
 
     let refused = plain(&system, "POST /claim", &[HOST], &format!("code={CODE}")).await;
     assert_eq!(refused.status, 403);
-    assert!(refused.body.contains("TLS alone"), "{}", refused.body);
+    assert!(refused.body.contains("TLS alone") && refused.body.contains(&address), "{}", refused.body);
     assert!(system.asked.try_recv().is_ok_and(|asked| asked["method"] == "status"), "it only looked");
     while let Ok(asked) = system.asked.try_recv() {
         assert_eq!(asked["method"], "status", "init was told of no code");
@@ -100,7 +101,10 @@ async fn who_claims_the_machine_is_its_owner() {
     let origin = "Origin: https://attic.local";
     let given = secure(&system, &certificate, "POST /claim", &[HOST, origin], "code=7KQM-4XPD").await;
     assert_eq!(given.status, 200);
-    assert!(given.body.contains(TOKEN), "{}", given.body);
+    let (port, digits) = (system.secure.expect("a door for TLS").port(), certificate.replace(':', "").to_lowercase());
+    let address = format!("wss://attic.local:{port}/ws#sha256={digits}");
+    assert!(given.body.contains(TOKEN) && given.body.contains(&address), "{}", given.body);
+    assert!(!given.body.contains("ws://attic.local/ws"), "the token is sent to nobody in the clear: {}", given.body);
     assert_eq!(system.is_asked("claim").await, json!({ "code": CODE }));
     let cookie = given.header("set-cookie").expect("a cookie");
     for word in ["__Host-", "Secure", "HttpOnly", "SameSite=Strict", "Path=/"] {

@@ -30,7 +30,7 @@ use session::Session;
 #[derive(Debug, Parser)]
 #[command(name = "luca-shell", version, after_help = AFTER_HELP)]
 pub struct ShellOptions {
-    /// The gateway, unix:PATH or ws://HOST:PORT/ws [default: $LLMBASEDOS_GATEWAY, or found]
+    /// The gateway: unix:PATH, ws://HOST:PORT/ws, or through TLS wss://HOST/ws#sha256=DIGITS, its certificate [default: $LLMBASEDOS_GATEWAY, or found]
     #[arg(long, value_name = "ADDRESS")]
     gateway: Option<Address>,
     /// A file with the token that a gateway on another machine asks for [default: $LLMBASEDOS_TOKEN]
