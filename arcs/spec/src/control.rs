@@ -222,8 +222,12 @@ pub struct Certificate {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Ownership {
-    /// Somebody may claim it with a set-up code.
+    /// Nobody's: somebody may claim it with a set-up code.
     Open,
+    /// It has an owner, whose token counts, until somebody claims it anew with a set-up code.
+    Reopened,
+    /// Somebody has entered the set-up code and was given the token, and nobody has shown that yet.
+    Given,
     /// Somebody has claimed it.
     Claimed,
     /// Its owner has put a token into `llmbasedos.toml`, so that there is nothing to claim.

@@ -65,9 +65,12 @@ fn door(visitor: &Visitor, machine: Option<&MachineStatus>) -> String {
     };
     let rest = match ownership {
         None => String::new(),
+        Some(Ownership::Reopened) if visitor.is_owner => format!("{REOPENED}{OWNER}"),
         _ if visitor.is_owner => OWNER.to_owned(),
         Some(ownership) if !visitor.is_unseen() => unsafe_door(visitor, ownership),
         Some(Ownership::Open) => CLAIM.to_owned(),
+        Some(Ownership::Reopened) => format!("{ENTER}{CLAIM_ANEW}"),
+        Some(Ownership::Given) => format!("{GIVEN}{ENTER}"),
         Some(Ownership::Claimed | Ownership::Settled) => ENTER.to_owned(),
     };
     format!("{rest}{wifi}")
@@ -82,6 +85,14 @@ const ENTER: &str = "<form class=\"box\" method=\"post\" action=\"/enter\"><h2>T
     required autofocus autocomplete=\"current-password\"><button>Come in</button>\
     <p><small>Lost it? Write another <code>setup_code</code> into <code>[gateway]</code> of <code>llmbasedos.toml</code> on \
     the card, and restart.</small></p></form>\n";
+const CLAIM_ANEW: &str = "<form class=\"box\" method=\"post\" action=\"/claim\"><h2>Or claim it anew</h2>\
+    <p>There is a set-up code as well. With it the machine is yours, and the token of before is void.</p>\
+    <label for=\"code\">Set-up code</label><input class=\"code\" id=\"code\" name=\"code\" maxlength=\"40\" required \
+    autocomplete=\"off\" autocapitalize=\"characters\" spellcheck=\"false\"><button>Claim</button></form>\n";
+const GIVEN: &str = "<div class=\"box\"><h2>Its token was given, and not yet shown</h2><p>If that was not you, or it did not \
+    arrive, restart the machine: the token is void then, and there is a new set-up code.</p></div>\n";
+const REOPENED: &str = "<div class=\"box\"><p>There is a set-up code: whoever enters it is the owner of this machine from then \
+    on, and your token is void.</p></div>\n";
 const OWNER: &str = "<form method=\"post\" action=\"/leave\"><a href=\"/wifi\">Wi-Fi</a> &nbsp; \
     <button class=\"plain\" formaction=\"/setup-code\">New set-up code</button> \
     <button class=\"plain\">Leave</button></form>\n";
@@ -91,6 +102,8 @@ const WIFI: &str = "<p><a class=\"button\" href=\"/wifi\">Join a Wi-Fi network</
 fn unsafe_door(visitor: &Visitor, ownership: Ownership) -> String {
     let (title, what) = match ownership {
         Ownership::Open => ("Claim this machine", "It is nobody's yet."),
+        Ownership::Given => ("Come in", "Its token was given, and not yet shown."),
+        Ownership::Reopened => ("Come in", "This machine is somebody's, who can be followed with a set-up code."),
         Ownership::Claimed | Ownership::Settled => ("Come in", "This machine is somebody's."),
     };
     if visitor.door.secure.is_none() {

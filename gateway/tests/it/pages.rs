@@ -85,6 +85,11 @@ async fn a_stranger_is_told_little_and_sent_to_where_nobody_listens() {
     }
     is_somebodys(&system, "claimed");
     until_told(&system, &certificate, "action=\"/enter\"").await;
+    is_somebodys(&system, "reopened");
+    let both = until_told(&system, &certificate, "Or claim it anew").await;
+    assert!(both.contains("action=\"/enter\"") && !both.contains("nobody's"), "{both}");
+    is_somebodys(&system, "given");
+    assert!(until_told(&system, &certificate, "not yet shown").await.contains("restart the machine"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

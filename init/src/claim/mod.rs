@@ -57,6 +57,8 @@ pub(crate) struct Claim {
     owners: Option<SetupCode>,
     /// Whether there are tokens in `llmbasedos.toml`.
     has_tokens: bool,
+    /// Whether it is known whose the machine is. Where the file could not be read nothing opens and nothing is written.
+    is_known: bool,
     tries: Tries,
 }
 
@@ -64,29 +66,45 @@ impl Claim {
     /// What is kept in `file`, and what the owner says. A machine that nobody has claimed has a code from now on.
     ///
     /// # Errors
-    /// The code could not be kept, or there is no random source. The claim goes on with what there is.
+    /// The code could not be kept, or there is no random source: the claim goes on with what there is. Or the file cannot be
+    /// read: nobody claims the machine until the next start.
     pub(crate) fn open(file: PathBuf, settings: &GatewaySettings) -> (Self, io::Result<()>) {
-        let mut record = Record::read(&file);
+        let has_tokens = !settings.tokens.is_empty();
+        let mut record = match Record::read(&file) {
+            Ok(record) => record,
+            Err(error) => {
+                let (record, tries) = (Record::default(), Tries::default());
+                return (Self { file, record, owners: None, has_tokens, is_known: false, tries }, Err(error));
+            }
+        };
         if record.is_given {
             // Nobody has shown that token: it may never have arrived.
             record = Record { code: record.code, ..Record::default() };
         }
         let owners = settings.setup_code.clone().filter(|code| record.spent.as_ref() != Some(code));
-        let has_tokens = !settings.tokens.is_empty();
-        let mut claim = Self { file, record, owners, has_tokens, tries: Tries::default() };
+        let mut claim = Self { file, record, owners, has_tokens, is_known: true, tries: Tries::default() };
         let is_nobodys = claim.ownership() == Ownership::Open && claim.code().is_none();
         let made = if is_nobodys { claim.renew().map(drop) } else { Ok(()) };
         (claim, made)
     }
 
-    /// Whose it is.
+    /// Whose it is. Where that is not known it is as good as claimed: nobody takes it.
     pub(crate) fn ownership(&self) -> Ownership {
-        match &self.record {
-            _ if self.code().is_some() => Ownership::Open,
-            Record { token: Some(_), .. } => Ownership::Claimed,
-            _ if self.has_tokens => Ownership::Settled,
-            _ => Ownership::Open,
+        let Record { token, is_given, .. } = &self.record;
+        match (self.code(), token) {
+            (Some(_), None) if !self.has_tokens => Ownership::Open,
+            (Some(_), _) => Ownership::Reopened,
+            (None, Some(_)) if *is_given => Ownership::Given,
+            (None, Some(_)) => Ownership::Claimed,
+            (None, None) if self.has_tokens => Ownership::Settled,
+            (None, None) if !self.is_known => Ownership::Claimed,
+            (None, None) => Ownership::Open,
         }
+    }
+
+    /// Whether it is known whose the machine is.
+    pub(crate) fn is_known(&self) -> bool {
+        self.is_known
     }
 
     /// The code that opens, and whether it is the owner's own.
@@ -151,6 +169,7 @@ impl Claim {
     /// # Errors
     /// It could not be kept; the code counts until the machine ends. Or there is no random source.
     pub(crate) fn renew(&mut self) -> io::Result<String> {
+        self.check_known()?;
         let code = new_code()?;
         let shown = code.shown();
         // The owner's own is not on the screen, which is where the new one will be looked for.
@@ -164,7 +183,13 @@ impl Claim {
         Ok(shown)
     }
 
+    fn check_known(&self) -> io::Result<()> {
+        let unknown = || io::Error::other("whose the machine is could not be read at its start: restart it");
+        self.is_known.then_some(()).ok_or_else(unknown)
+    }
+
     fn keep(&mut self, record: Record) -> io::Result<()> {
+        self.check_known()?;
         record.write(&self.file)?;
         self.record = record;
         Ok(())

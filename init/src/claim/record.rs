@@ -33,12 +33,18 @@ struct Form {
 
 impl Record {
     /// What the file holds. One that is broken was cut short by somebody's hand, and holds nothing.
-    pub(super) fn read(file: &Path) -> Self {
-        let text = fs::read_to_string(file).unwrap_or_default();
-        let form: Form = serde_json::from_str(&text).unwrap_or_default();
+    ///
+    /// # Errors
+    /// It is there and cannot be read: nobody knows whose the machine is.
+    pub(super) fn read(file: &Path) -> io::Result<Self> {
+        let text = match fs::read(file) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+            read => read?,
+        };
+        let form: Form = serde_json::from_slice(&text).unwrap_or_default();
         let code = |text: Option<String>| text.and_then(|text| text.parse().ok());
         let token = form.token.and_then(|text| text.parse().ok());
-        Self { code: code(form.code), token, is_given: form.is_given, spent: code(form.spent) }
+        Ok(Self { code: code(form.code), token, is_given: form.is_given, spent: code(form.spent) })
     }
 
     pub(super) fn write(&self, file: &Path) -> io::Result<()> {

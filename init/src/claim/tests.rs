@@ -29,9 +29,10 @@ fn a_machine_has_one_code_until_somebody_enters_it() {
 
     assert!(matches!(claim.enter("2222-2222", 0), Err(ClaimError::Wrong)));
     let token = claim.enter(&code.to_lowercase().replace('-', ""), 0).expect("claimed");
-    assert_eq!((claim.ownership(), claim.shown(), claim.token()), (Ownership::Claimed, None, Some(&token)));
+    assert_eq!((claim.ownership(), claim.shown(), claim.token()), (Ownership::Given, None, Some(&token)));
     assert!(matches!(claim.enter(&code, 0), Err(ClaimError::NotOpen)), "once");
     assert!(claim.confirm().expect("kept"), "that is news");
+    assert_eq!(claim.ownership(), Ownership::Claimed);
     assert!(!claim.confirm().expect("nothing to keep"));
     let again = start(folder.path(), "");
     assert_eq!((again.ownership(), again.token()), (Ownership::Claimed, Some(&token)), "that outlives a restart too");
@@ -68,6 +69,23 @@ fn what_cannot_be_written_down_does_not_count() {
 }
 
 #[test]
+fn what_cannot_be_read_is_neither_taken_for_nothing_nor_overwritten() {
+    let folder = folder();
+    let file = folder.path().join("gateway.claim");
+    // Reading a folder is an error that a disk may answer as well.
+    fs::create_dir(&file).expect("made");
+    let (mut claim, read) = Claim::open(file.clone(), &settings("setup_code = \"my-own-code\""));
+    assert!(read.is_err() && !claim.is_known());
+    assert_eq!((claim.ownership(), claim.shown(), claim.token()), (Ownership::Claimed, None, None));
+    assert!(matches!(claim.enter("my-own-code", 0), Err(ClaimError::NotOpen)));
+    assert!(claim.renew().is_err() && claim.shown().is_none());
+    assert!(file.is_dir() && !folder.path().join("gateway.new").exists(), "nothing was written");
+    fs::remove_dir(&file).expect("removed");
+    fs::write(&file, b"{\"code\":\"2222-\xff").expect("written");
+    assert!(start(folder.path(), "").shown().is_some(), "what is broken is as good as none");
+}
+
+#[test]
 fn the_owners_own_code_opens_once_and_another_one_opens_anew() {
     let folder = folder();
     let mine = "setup_code = \"my-own-code\"";
@@ -81,7 +99,7 @@ fn the_owners_own_code_opens_once_and_another_one_opens_anew() {
     assert_eq!(start(folder.path(), "").ownership(), Ownership::Claimed);
 
     let mut anew = start(folder.path(), "setup_code = \"another-code\"");
-    assert_eq!((anew.ownership(), anew.token()), (Ownership::Open, Some(&token)), "the token counts until then");
+    assert_eq!((anew.ownership(), anew.token()), (Ownership::Reopened, Some(&token)), "the token counts until then");
     let second = anew.enter("another-code", 0).expect("claimed");
     assert!(second != token && anew.token() == Some(&second));
 }
@@ -94,7 +112,10 @@ fn an_owner_who_has_lost_the_token_gets_a_new_code() {
     let token = claim.enter(&first, 0).expect("claimed");
     claim.confirm().expect("kept");
     let code = claim.renew().expect("made");
-    assert_eq!((claim.shown(), claim.ownership(), claim.token()), (Some(code.clone()), Ownership::Open, Some(&token)));
+    assert_eq!(
+        (claim.shown(), claim.ownership(), claim.token()),
+        (Some(code.clone()), Ownership::Reopened, Some(&token))
+    );
     let mut after = start(folder.path(), "");
     assert_eq!((after.shown(), after.token()), (Some(code.clone()), Some(&token)));
     assert!(after.enter(&first, 0).is_err());
@@ -109,7 +130,7 @@ fn a_token_in_the_owners_file_leaves_nothing_to_claim() {
     assert_eq!((claim.ownership(), claim.shown()), (Ownership::Settled, None));
     assert!(matches!(claim.enter("2222-2222", 0), Err(ClaimError::NotOpen)));
     let code = "tokens = [\"0123456789abcdef\"]\nsetup_code = \"my-own-code\"";
-    assert_eq!(start(folder.path(), code).ownership(), Ownership::Open, "unless there is a code as well");
+    assert_eq!(start(folder.path(), code).ownership(), Ownership::Reopened, "unless there is a code as well");
 }
 
 #[test]

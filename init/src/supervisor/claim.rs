@@ -35,7 +35,10 @@ pub(super) fn open(
     let file = paths::gateway_claim(&layout.data);
     let (claim, made) = Claim::open(file.clone(), &config.gateway);
     if let Err(error) = made {
-        let consequence = "there will be another set-up code after the next start";
+        let consequence = match claim.is_known() {
+            true => "there will be another set-up code after the next start",
+            false => "nobody can claim the machine or come in by a claim: restart it, or look after its disk",
+        };
         complaints.push(Complaint::plain(format!("{}: {error}\n{consequence}", file.display())));
     }
     secrets.also_hide(claim.secrets());
@@ -85,6 +88,7 @@ impl Supervisor {
             Ok(is_news) => {
                 if is_news {
                     self.say("claim: the owner has shown the token: the machine is claimed");
+                    self.show_claim();
                 }
                 self.reply(peer, id, json!({}));
             }
@@ -141,6 +145,14 @@ impl Supervisor {
         let words = match (claim.ownership(), claim.shown()) {
             (Ownership::Open, Some(code)) => format!("{open}   {code}"),
             (Ownership::Open, None) => format!("{open} the setup_code of llmbasedos.toml"),
+            (Ownership::Reopened, Some(code)) => format!("yours, or to claim it anew {open}   {code}"),
+            (Ownership::Reopened, None) => {
+                format!("yours, or to claim it anew {open} the setup_code of llmbasedos.toml")
+            }
+            (Ownership::Given, _) => {
+                "token given, not yet shown: if that was not you, or it did not arrive, restart the machine".to_owned()
+            }
+            (Ownership::Claimed, _) if !claim.is_known() => "cannot be read, see above: restart the machine".to_owned(),
             (Ownership::Claimed, _) => "claimed: come in with your token".to_owned(),
             (Ownership::Settled, _) => "with a token of llmbasedos.toml".to_owned(),
         };
