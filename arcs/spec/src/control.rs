@@ -55,7 +55,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use serde::{Deserialize, Serialize};
 
@@ -127,9 +127,9 @@ pub const CLAIM: &str = "claim";
 pub const CLAIM_USED: &str = "claim.used";
 /// The gateway has a certificate.
 pub const CERTIFICATE: &str = "certificate";
-/// What stands in the status of `netd` before the machine's own address in the network of its set-up access point, while
-/// it has one.
-pub const SETUP_PAGE: &str = "then open http://";
+/// What `netd` says of itself beside its status (sd_notify(3)): the machine's own address in the network of its set-up access
+/// point, `10.41.73.1/24`, or nothing where there is none.
+pub const ACCESS_POINT: &str = "X_ACCESS_POINT";
 /// Notification: the fingerprints of all secrets; params are [`Fingerprints`].
 pub const REDACT: &str = "redact";
 /// The most bytes that a secret has.
@@ -357,6 +357,26 @@ pub struct ArcAdded {
     pub serves: bool,
 }
 
+/// The network of a set-up access point.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccessPoint {
+    /// The machine's own address in it.
+    pub address: Ipv4Addr,
+    /// How many bits of the address, from the left, are those of the network.
+    pub prefix: u8,
+}
+
+impl AccessPoint {
+    /// Whether a connection from `peer` to `own` came through it: it ends at the machine's address there and begins in that
+    /// very network, for a machine is reached at each of its addresses through all of its links.
+    #[must_use]
+    pub fn is_way_of(self, peer: IpAddr, own: IpAddr) -> bool {
+        let (IpAddr::V4(peer), IpAddr::V4(own)) = (peer.to_canonical(), own.to_canonical()) else { return false };
+        let host_bits = u32::MAX.checked_shr(self.prefix.into()).unwrap_or(0);
+        own == self.address && (peer.to_bits() | host_bits) == (own.to_bits() | host_bits)
+    }
+}
+
 /// How the machine as a whole is doing. What only an appliance has is absent on a developer's machine.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct MachineStatus {
@@ -387,10 +407,10 @@ pub struct MachineStatus {
     /// Whose it is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ownership: Option<Ownership>,
-    /// Its own address in the network of its set-up access point, while it has one: who comes by that may join it to a
+    /// The network of its set-up access point, while it has one: who comes by that may join it to a
     /// Wi-Fi network.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub access_point: Option<IpAddr>,
+    pub access_point: Option<AccessPoint>,
     /// The SHA-256 of the gateway's certificate, as browsers show it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub certificate_sha256: Option<String>,
@@ -496,6 +516,18 @@ pub enum ServiceState {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_guest_of_the_access_point_comes_from_its_network() {
+        let network = AccessPoint { address: Ipv4Addr::new(10, 41, 73, 1), prefix: 24 };
+        let is_way = |peer: &str, own: &str| {
+            network.is_way_of(peer.parse().expect("an address"), own.parse().expect("an address"))
+        };
+        assert!(is_way("10.41.73.17", "10.41.73.1") && is_way("::ffff:10.41.73.17", "::ffff:10.41.73.1"));
+        for (peer, own) in [("192.168.1.7", "10.41.73.1"), ("10.41.73.17", "192.168.1.24"), ("fe80::1", "fe80::2")] {
+            assert!(!is_way(peer, own), "{peer} {own}");
+        }
+    }
 
     #[test]
     fn a_query_may_be_empty() {

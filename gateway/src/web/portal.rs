@@ -35,5 +35,6 @@ pub(super) async fn or_refuse(door: &Door, ends: Ends, refusal: Refusal) -> Resp
 /// Whether somebody has reached the machine by its own access point.
 pub(super) async fn comes_by_access_point(door: &Door, ends: Ends) -> bool {
     let overview = door.told.overview(&door.gateway.control).await;
-    overview.machine.as_ref().is_some_and(|machine| machine.access_point == Some(ends.own.ip().to_canonical()))
+    let network = overview.machine.as_ref().and_then(|machine| machine.access_point);
+    network.is_some_and(|network| network.is_way_of(ends.peer.ip(), ends.own.ip()))
 }

@@ -58,9 +58,9 @@ fn head(visitor: &Visitor, is_ready: bool, failed: usize) -> String {
 /// What a visitor can do here.
 fn door(visitor: &Visitor, machine: Option<&MachineStatus>) -> String {
     let ownership = machine.and_then(|machine| machine.ownership);
-    let by_access_point = machine.and_then(|machine| machine.access_point);
+    let (ends, by_access_point) = (visitor.ends, machine.and_then(|machine| machine.access_point));
     let wifi = match by_access_point {
-        Some(own) if own == visitor.ends.own.ip().to_canonical() && visitor.is_unseen() => WIFI,
+        Some(network) if network.is_way_of(ends.peer.ip(), ends.own.ip()) && visitor.is_unseen() => WIFI,
         _ => "",
     };
     let rest = match ownership {

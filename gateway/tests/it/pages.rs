@@ -234,14 +234,30 @@ async fn the_owner_and_who_comes_by_the_access_point_join_a_network() {
     assert!(none.status == 404 && none.body.contains("This machine has no Wi-Fi"), "{}", none.body);
 
     let found = json!([{ "ssid": "Caf\u{e9} \"<x>\"", "signal_dbm": -50, "secured": true }]);
-    system.init_answers("network.scan", json!({ "result": found }));
+    system.init_answers("network.scan", json!({ "result": found.clone() }));
     let form = secure(&system, &certificate, "GET /wifi", &[HOST, &bearer], "").await;
     assert!(form.body.contains("Caf\u{e9} &quot;&lt;x&gt;&quot;") && form.body.contains("strong"), "{}", form.body);
     assert_eq!(secure(&system, &certificate, "GET /wifi", &[HOST], "").await.status, 403);
     assert_eq!(plain(&system, "GET /wifi", &[HOST, &bearer], "").await.status, 403);
 
+    system.init_answers("network.join", json!({ "result": {} }));
+    let seen = "ssid=Caf%C3%A9+%22%3Cx%3E%22&passphrase=";
+    let joined = secure(&system, &certificate, "POST /wifi", &[HOST, &bearer], seen).await;
+    assert!(joined.status == 200 && joined.body.contains("Joined"), "{}", joined.body);
+    let expected = json!({ "ssid": "Caf\u{e9} \"<x>\"", "hidden": false });
+    assert_eq!(system.is_asked("network.join").await, expected);
+    system.init_answers("network.join", json!({ "error": { "code": -32603, "message": "the passphrase is wrong" } }));
+    let refused = secure(&system, &certificate, "POST /wifi", &[HOST, &bearer], seen).await;
+    assert!(refused.status == 502 && refused.body.contains("The passphrase is wrong"), "{}", refused.body);
+    assert_eq!(system.is_asked("network.join").await, expected);
+    system.init_answers("network.scan", json!({ "result": {} }));
+    let unclear = secure(&system, &certificate, "GET /wifi", &[HOST, &bearer], "").await;
+    assert!(unclear.status == 502 && !unclear.body.contains("no network"), "{}", unclear.body);
+    system.init_answers("network.scan", json!({ "result": found }));
+
     let mut by_access_point = status("open");
-    by_access_point["access_point"] = json!("127.0.0.1");
+    by_access_point["access_point"] = json!({ "address": "127.0.0.1", "prefix": 8 });
+    by_access_point["network"] = json!("the passphrase of the network <home> is wrong");
     system.init_answers("status", json!({ "result": by_access_point }));
     let first = until_told(&system, &certificate, "href=\"/wifi\"").await;
     assert!(first.contains("action=\"/claim\""), "{first}");
@@ -249,16 +265,13 @@ async fn the_owner_and_who_comes_by_the_access_point_join_a_network() {
         let led = plain(&system, &format!("GET {path}"), &[host], "").await;
         assert_eq!((led.status, led.header("location")), (302, Some("http://127.0.0.1/")), "{path}");
     }
-    system.init_answers("network.join", json!({ "result": {} }));
-    let joined =
+    let tried =
         secure(&system, &certificate, "POST /wifi", &[HOST], "ssid=My+net&passphrase=p%26ss+word&country=de").await;
-    assert_eq!(joined.status, 200, "{}", joined.body);
-    let expected = json!({ "ssid": "My net", "passphrase": "p&ss word", "country": "DE" });
+    assert!(tried.status == 200 && tried.body.contains("comes back in a minute"), "{}", tried.body);
+    let expected = json!({ "ssid": "My net", "passphrase": "p&ss word", "country": "DE", "hidden": true });
     assert_eq!(system.is_asked("network.join").await, expected);
-    system.init_answers("network.join", json!({ "error": { "code": -32603, "message": "the passphrase is wrong" } }));
-    let refused = secure(&system, &certificate, "POST /wifi", &[HOST], "ssid=open&passphrase=").await;
-    assert!(refused.status == 502 && refused.body.contains("The passphrase is wrong"), "{}", refused.body);
-    assert_eq!(system.is_asked("network.join").await, json!({ "ssid": "open" }));
+    let again = secure(&system, &certificate, "GET /wifi", &[HOST], "").await;
+    assert!(again.body.contains("the network &lt;home&gt; is wrong"), "{}", again.body);
     assert_eq!(secure(&system, &certificate, "POST /wifi", &[HOST], "ssid=").await.status, 400);
 }
 

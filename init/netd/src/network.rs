@@ -5,7 +5,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::path::Path;
 
-use spec::{HostAddress, NetworkSettings, Ssid};
+use spec::{HostAddress, NetworkSettings, Ssid, control};
 use tokio::sync::watch;
 
 use crate::access_point::Invitation;
@@ -116,6 +116,14 @@ impl Network {
         }
     }
 
+    /// The own address on the link that serves others, once it has it.
+    fn own_access_point(&self) -> Option<HostAddress> {
+        self.addressed().find_map(|(name, _)| match self.purpose_of_radio(name)? {
+            Purpose::Host(own) => Some(own),
+            Purpose::Member => None,
+        })
+    }
+
     /// Whether others can be reached at all.
     pub(crate) fn has_address(&self) -> bool {
         self.addressed().next().is_some()
@@ -201,12 +209,13 @@ impl Board {
     /// Changes what stands there. `change` answers whether that is news, as does this.
     pub(crate) fn change(&self, change: impl FnOnce(&mut Network) -> bool) -> bool {
         self.0.send_if_modified(|network| {
-            let (servers, line) = (network.name_servers(), network.to_string());
+            let told = |network: &Network| (network.own_access_point(), network.to_string());
+            let (servers, before) = (network.name_servers(), told(network));
             let is_news = change(network);
             if network.name_servers() != servers {
                 tell_programs(network);
             }
-            if network.to_string() != line {
+            if told(network) != before {
                 tell_init(network);
             }
             is_news
@@ -249,7 +258,10 @@ fn tell_programs(network: &Network) {
 }
 
 fn tell_init(network: &Network) {
-    notify::tell_init(&format!("STATUS={network}"));
+    // What others call their networks ends no line.
+    let status = network.to_string().replace(char::is_control, " ");
+    let own = network.own_access_point().map_or_else(String::new, |own| own.to_string());
+    notify::tell_init(&format!("{}={own}\nSTATUS={status}", control::ACCESS_POINT));
 }
 
 #[cfg(test)]
@@ -310,11 +322,13 @@ mod tests {
         let passphrase = spec::SecretText::new("abcd-efgh-2345".to_owned());
         let invitation = Invitation { ssid: "llmbasedos-7f3a".parse().expect("sound"), passphrase };
         let trouble = Some("the passphrase of the network home is wrong".to_owned());
+        assert_eq!(network.own_access_point(), None);
         network.set_air(Some(Air::Serving { link: "wlan0".to_owned(), own, invitation, trouble }));
         network.set(&link("wlan0", 3), addressed("10.41.73.1/24", &[]));
         let expected = "eth0 has no cable · the passphrase of the network home is wrong · set-up: join the Wi-Fi \
                         llmbasedos-7f3a with abcd-efgh-2345, then open http://10.41.73.1";
         assert_eq!(network.to_string(), expected);
+        assert_eq!(network.own_access_point(), own);
     }
 
     #[test]

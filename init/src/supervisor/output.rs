@@ -2,6 +2,9 @@
 
 use std::os::fd::AsFd;
 
+use spec::HostAddress;
+use spec::control::{ACCESS_POINT, AccessPoint};
+
 use super::Supervisor;
 use crate::command_line::Mode;
 use crate::library::Complaint;
@@ -27,9 +30,17 @@ impl Supervisor {
                     Some(("READY", "1")) => self.feed(number, Event::Ready),
                     Some(("WATCHDOG", "1")) => self.feed(number, Event::Alive),
                     Some(("STATUS", status)) => self.set_status(number, status),
+                    Some((ACCESS_POINT, own)) => self.set_access_point(number, own),
                     _ => {}
                 }
             }
+        }
+    }
+
+    fn set_access_point(&mut self, number: u32, own: &str) {
+        if let Some(service) = self.services.get_mut(&number).filter(|service| service.is_network_keeper()) {
+            let own = own.parse::<HostAddress>().ok();
+            service.access_point = own.map(|own| AccessPoint { address: own.address(), prefix: own.prefix() });
         }
     }
 

@@ -1,10 +1,8 @@
 //! What an appliance shows on its screen, and what it answers to `status`. On a developer's machine the log of init
 //! goes to the terminal instead, and there is no screen.
 
-use std::net::IpAddr;
-
 use spec::Name;
-use spec::control::{self, MachineStatus, ServiceInfo, ServiceState};
+use spec::control::{AccessPoint, MachineStatus, ServiceInfo, ServiceState};
 
 use super::Supervisor;
 use super::end::Stage;
@@ -53,7 +51,7 @@ impl Supervisor {
             return;
         }
         // In a network of its own the machine is in nobody's.
-        let is_alone = self.network_status().is_some_and(|status| access_point(&status).is_some());
+        let is_alone = self.access_point().is_some();
         self.has_address = has_address() && !is_alone;
         if self.stage == Stage::Up {
             sys::write_screens(&Screen::line(&("network", self.network())));
@@ -70,6 +68,11 @@ impl Supervisor {
         service.and_then(|service| service.status.clone())
     }
 
+    fn access_point(&self) -> Option<AccessPoint> {
+        let keeper = self.services.values().find(|service| service.is_network_keeper() && service.living().is_some());
+        keeper.and_then(|service| service.access_point)
+    }
+
     /// How the machine as a whole is doing.
     pub(super) fn status(&self) -> MachineStatus {
         let appliance = self.appliance.as_ref();
@@ -84,18 +87,12 @@ impl Supervisor {
             data: appliance.map(|appliance| appliance.describe_data()),
             network: appliance.map(|_| self.network()),
             ownership: self.ownership(),
-            access_point: self.network_status().and_then(|status| access_point(&status)),
+            access_point: self.access_point(),
             certificate_sha256: self.certificate.as_ref().map(|known| known.sha256.clone()),
             watchdog_seconds: appliance.and_then(|appliance| appliance.upkeep.watchdog_seconds()),
             problems: self.problems.clone(),
         }
     }
-}
-
-/// The machine's own address in the network of its set-up access point, of which the status of `netd` tells.
-fn access_point(status: &str) -> Option<IpAddr> {
-    let (_, after) = status.split_once(control::SETUP_PAGE)?;
-    after.split([' ', '/']).next()?.parse().ok()
 }
 
 /// `9 up · 0 failed`, and when.
@@ -109,22 +106,4 @@ fn services(infos: &[ServiceInfo], seconds: f64) -> String {
 fn failures(infos: &[ServiceInfo]) -> impl Iterator<Item = String> {
     let failed = infos.iter().filter(|info| info.state == ServiceState::Failed);
     failed.map(|info| format!("{}: {}", info.name, info.reason.as_deref().unwrap_or("failed")))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_status_of_the_network_tells_of_an_access_point() {
-        let status =
-            "eth0 has no cable · set-up: join the Wi-Fi llmbasedos-7f3a with abcd-efgh, then open http://10.41.73.1";
-        let own = Some(IpAddr::from([10, 41, 73, 1]));
-        assert_eq!(access_point(status), own);
-        assert_eq!(access_point(&format!("{status} · its own name is taken")), own);
-        assert_eq!(access_point(&format!("{status}/")), own);
-        for other in ["eth0 192.168.1.23", "then open http://", "then open http://example.com"] {
-            assert_eq!(access_point(other), None, "{other}");
-        }
-    }
 }

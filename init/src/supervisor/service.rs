@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::path::Path;
 
-use spec::control::{ArcAdded, ServiceInfo, ServiceState};
+use spec::control::{AccessPoint, ArcAdded, ServiceInfo, ServiceState};
 use spec::{Name, Network, Origin, SystemConfig, Transport, paths};
 
 use super::stream::Stream;
@@ -47,6 +47,8 @@ pub(super) struct Service {
     pub(super) frozen: Option<String>,
     /// What it last reported.
     pub(super) status: Option<String>,
+    /// The network of the set-up access point, of which the keeper of the network tells.
+    pub(super) access_point: Option<AccessPoint>,
     /// What its process wrote last, as far as init has read it in the place of `logd`.
     pub(super) last_line: Option<String>,
 }
@@ -97,6 +99,7 @@ impl Service {
             is_misordered: false,
             frozen: None,
             status: None,
+            access_point: None,
             last_line: None,
         }
     }

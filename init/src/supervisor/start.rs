@@ -216,6 +216,7 @@ impl Supervisor {
         service.proxy = launched.proxy;
         service.channel = channel;
         service.status = None;
+        service.access_point = None;
         service.last_line = None;
         service.process = Some(Process { pid: child.pid(), child, ended: None });
         if let Err(error) = watched {
