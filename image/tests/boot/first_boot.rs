@@ -83,9 +83,10 @@ fn claimed(guest: &Guest<'_>, code: &str) -> String {
     assert_eq!(guest.claim("2222-2222").0, "403");
     let (status, token) = guest.claim(&code.to_lowercase());
     assert_eq!(status, "200", "{token}");
-    guest.says("claimed: come in with your token");
+    guest.says("token given, not yet shown");
     assert_eq!(guest.claim(code).0, "403", "once");
     let (_, page) = guest.page("/", None, Some(&token));
     assert!(page.contains("llm_router") && page.contains("10.0.2.15"), "its owner is told more: {page}");
+    guest.says("claimed: come in with your token");
     token
 }
