@@ -21,7 +21,9 @@ const ROUTER: &str = "b=/usr/lib/air/busybox; \
 fn air(hand: &mut Hand, script: &str) -> String {
     let said = hand.does(&format!("air {script}"));
     eprintln!("air: {script}\n     {said}");
-    said.strip_prefix("0 ").unwrap_or_else(|| panic!("{script}: {said}")).to_owned()
+    let (status, output) = said.split_once(' ').unwrap_or((&said, ""));
+    assert_eq!(status, "0", "{script}: {said}");
+    output.to_owned()
 }
 
 fn network(guest: &Guest<'_>) -> String {

@@ -402,7 +402,8 @@ async fn opened(supplicant: &Supplicant) -> anyhow::Result<bool> {
     Ok(false)
 }
 
-/// The networks in reach now.
+/// The networks in reach now. A radio that is in a network looks at the other channels in between, which takes long: then
+/// it is what was heard so far.
 async fn scan(supplicant: &Supplicant) -> anyhow::Result<Vec<WifiSeen>> {
     let answer = supplicant.ask("SCAN").await?;
     if !matches!(answer.as_str(), "OK" | "FAIL-BUSY") {
@@ -412,9 +413,10 @@ async fn scan(supplicant: &Supplicant) -> anyhow::Result<Vec<WifiSeen>> {
         while supplicant.event().await? != Event::Scanned {}
         anyhow::Ok(())
     };
-    match tokio::time::timeout(SCAN_PATIENCE, heard).await {
-        Ok(heard) => heard?,
-        Err(_) => bail!("the radio does not say which networks there are"),
+    let is_whole = tokio::time::timeout(SCAN_PATIENCE, heard).await.map_or(Ok(false), |heard| heard.map(|()| true))?;
+    let seen = words::scanned(&supplicant.ask("SCAN_RESULTS").await?);
+    if !is_whole && seen.is_empty() {
+        bail!("the radio does not say which networks there are");
     }
-    Ok(words::scanned(&supplicant.ask("SCAN_RESULTS").await?))
+    Ok(seen)
 }
