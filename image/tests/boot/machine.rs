@@ -55,7 +55,7 @@ impl Architecture {
     /// what QEMU takes and no disk.
     pub(crate) fn built(self, name: &str) -> PathBuf {
         let other = std::env::var_os(OTHER_IMAGE).filter(|_| self == Self::X86_64);
-        let other = other.map(|folder| Path::new(&folder).join(name)).filter(|path| path.exists());
+        let other = other.map(|folder| repository().join(folder).join(name)).filter(|path| path.exists());
         other.unwrap_or_else(|| self.quick().join(name))
     }
 
