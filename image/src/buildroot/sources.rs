@@ -17,9 +17,6 @@ use crate::repository::Repository;
 use crate::signals::Signals;
 use crate::terminal::{Terminal, result, say};
 
-/// Where crates are to be had, each as `<name>/<name>-<version>.crate`.
-const CRATES: &str = "pkg:cargo";
-
 /// A package of Buildroot's, of what `make show-info` tells.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
@@ -144,11 +141,11 @@ struct Locked {
 fn of_crates(lock: &str) -> Result<BTreeSet<Source>, toml::de::Error> {
     let lock: Lock = toml::from_str(lock)?;
     let source = |Locked { name, version, checksum }| {
-        let file = format!("{name}-{version}.crate");
         checksum.map(|hash| Source {
             path: NO_PLACE.to_owned(),
             hash: Some(format!("sha256  {hash}")),
-            site: format!("{CRATES}/{name}/{file}"),
+            // A package URL, <https://github.com/package-url/purl-spec>: cargo knows where that is.
+            site: format!("pkg:cargo/{name}@{version}"),
         })
     };
     Ok(lock.package.into_iter().filter_map(source).collect())
@@ -245,6 +242,6 @@ mod tests {
         let crates: Vec<Source> = of_crates(lock).expect("sound").into_iter().collect();
         let [one] = crates.as_slice() else { panic!("one: {crates:?}") };
         assert_eq!(one.hash.as_deref(), Some("sha256  cd34"));
-        assert_eq!(one.site, "pkg:cargo/libc/libc-0.2.1.crate");
+        assert_eq!(one.site, "pkg:cargo/libc@0.2.1");
     }
 }
