@@ -65,6 +65,8 @@ impl Image {
         for name in ["start4.elf", "fixup4.dat"] {
             fs::write(images.join("rpi-firmware").join(name), name).expect("written");
         }
+        let configuration = repository().join("buildroot-config/board/raspberrypi/rpi4/config.txt");
+        fs::copy(configuration, images.join("rpi-firmware/config.txt")).expect("copied");
         fs::copy(quick.join("vmlinux"), images.join("Image")).expect("an image was built");
         fs::copy(quick.join("bcm2837-rpi-3-b.dtb"), images.join("bcm2711-rpi-4-b.dtb")).expect("an image was built");
         tool("cp", &["-a", &quick.join("work/tree").display().to_string(), &target.display().to_string()]);
