@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::caged::{logs, put};
-use crate::machine::{Guest, Machine, tool};
+use crate::guest::Guest;
+use crate::machine::{Machine, tool};
 
 /// Of `disk_max`.
 const BOUND_KIB: u64 = 8 << 10;

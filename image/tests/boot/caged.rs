@@ -1,6 +1,7 @@
 //! The service of the tests that tries what a cage bounds (`inmate.rs`), and what its log says came of it.
 
-use crate::machine::{Guest, Machine, static_program, until};
+use crate::guest::{Guest, until};
+use crate::machine::{Machine, static_program};
 
 /// Gives a machine that service, with the words that tell it what to do and what else stands in its manifest. Call
 /// [`Machine::check_data`] with `-fy` once all is put there: what debugfs writes is in no quota yet.

@@ -7,7 +7,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::machine::{Console, call, free_port, until};
+use crate::guest::{Console, call, free_port, until};
 
 #[test]
 #[ignore = "boots the image: scripts/test boot"]

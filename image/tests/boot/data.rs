@@ -6,7 +6,8 @@ use gpt::GptConfig;
 use gpt::disk::LogicalBlockSize::Lb512;
 use serde_json::json;
 
-use crate::machine::{Guest, Machine, tool};
+use crate::guest::Guest;
+use crate::machine::{Machine, tool};
 
 #[test]
 #[ignore = "boots the image: scripts/test boot"]

@@ -3,7 +3,8 @@
 
 use serde_json::json;
 
-use crate::machine::{Guest, Machine};
+use crate::guest::Guest;
+use crate::machine::Machine;
 
 /// 2025-01-01: no source of this image is older.
 const LONG_AGO_MS: u64 = 1_735_689_600_000;

@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::machine::{Guest, Machine, until};
+use crate::guest::{Guest, until};
+use crate::machine::Machine;
 
 /// A call that each Arc answers in the same way again and again, be it by a refusal.
 const CALLS: [(&str, &[&str]); 6] = [

@@ -12,6 +12,7 @@ mod faults;
 mod figures;
 mod first_boot;
 mod flashed;
+mod guest;
 mod hostile;
 mod kills;
 mod machine;

@@ -9,7 +9,8 @@ use serde_json::json;
 use spec::boot::{BootState, STATE_OFFSET, STATE_PARTITION, Slot};
 use tempfile::TempDir;
 
-use crate::machine::{Architecture, Guest, Machine, repository, tool, until};
+use crate::guest::{Guest, until};
+use crate::machine::{Architecture, Machine, repository, tool};
 
 #[test]
 #[ignore = "boots the image: scripts/test boot"]

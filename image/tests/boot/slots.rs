@@ -5,7 +5,8 @@ use std::fs;
 use sha2::{Digest, Sha256};
 use spec::boot::{BACKUP_OFFSET, BootState, SECTOR, STATE_OFFSET, STATE_PARTITION, Slot, Standing};
 
-use crate::machine::{Machine, built, tool, until};
+use crate::guest::until;
+use crate::machine::{Machine, built, tool};
 
 #[test]
 #[ignore = "boots the image: scripts/test boot"]

@@ -6,7 +6,8 @@ use std::process::{Child, Command, Stdio};
 use tempfile::TempDir;
 
 use crate::caged::{logs, put};
-use crate::machine::{Guest, Machine, TOKEN, until};
+use crate::guest::{Guest, until};
+use crate::machine::{Machine, TOKEN};
 
 const VALUE: &str = "sk-canary-of-the-tests-0123456789";
 

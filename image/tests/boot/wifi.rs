@@ -3,7 +3,8 @@
 
 use serde_json::json;
 
-use crate::machine::{Architecture, Guest, Hand, Machine, TOKEN, until};
+use crate::guest::{Guest, Hand, until};
+use crate::machine::{Architecture, Machine, TOKEN};
 
 const PASSPHRASE: &str = "correct horse battery";
 const SHELL: &str = "/usr/lib/air/busybox";

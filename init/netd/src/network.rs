@@ -189,7 +189,7 @@ fn untied(air: &Air) -> Option<String> {
         Air::Serving { own, invitation: Invitation { ssid, passphrase }, trouble, .. } => {
             let trouble = trouble.as_ref().map_or_else(String::new, |trouble| format!("{trouble} · "));
             let address = own.map_or_else(String::new, |own| format!(", then open http://{}", own.address()));
-            Some(format!("{trouble}set-up: join the Wi-Fi {ssid} with {}{address}", passphrase.as_str()))
+            Some(format!("{trouble}set-up: join the Wi-Fi {ssid} with {}{address}", passphrase.shown()))
         }
     }
 }
@@ -266,7 +266,10 @@ fn tell_init(network: &Network) {
 
 #[cfg(test)]
 mod tests {
+    use spec::SecretText;
+
     use super::*;
+    use crate::access_point::Passphrase;
 
     fn link(name: &str, index: u32) -> Link {
         let (name, address) = (name.to_owned(), [0; 6]);
@@ -319,7 +322,7 @@ mod tests {
         assert_eq!(network.to_string(), "wlan0 192.168.1.24 in home, -52 dBm");
 
         let own = HostAddress::new([10, 41, 73, 1].into(), 24).ok();
-        let passphrase = spec::SecretText::new("abcd-efgh-2345".to_owned());
+        let passphrase = Passphrase::Made(SecretText::new("abcd-efgh-2345".to_owned()));
         let invitation = Invitation { ssid: "llmbasedos-7f3a".parse().expect("sound"), passphrase };
         let trouble = Some("the passphrase of the network home is wrong".to_owned());
         assert_eq!(network.own_access_point(), None);
@@ -329,6 +332,13 @@ mod tests {
                         llmbasedos-7f3a with abcd-efgh-2345, then open http://10.41.73.1";
         assert_eq!(network.to_string(), expected);
         assert_eq!(network.own_access_point(), own);
+
+        let passphrase = Passphrase::Owners(SecretText::new("typed by hand".to_owned()));
+        let invitation = Invitation { ssid: "llmbasedos-7f3a".parse().expect("sound"), passphrase };
+        network.set_air(Some(Air::Serving { link: "wlan0".to_owned(), own, invitation, trouble: None }));
+        let expected = "eth0 has no cable · set-up: join the Wi-Fi llmbasedos-7f3a with the setup_passphrase of \
+                        llmbasedos.toml, then open http://10.41.73.1";
+        assert_eq!(network.to_string(), expected);
     }
 
     #[test]

@@ -11,7 +11,8 @@ use super::journal::{Honesty, Journal};
 use super::replay::Recovered;
 use super::server::Server;
 use super::workload::{Kept, lost};
-use crate::machine::{Guest, Machine};
+use crate::guest::Guest;
+use crate::machine::Machine;
 
 /// A boot, all of whose writes were written down.
 pub(crate) struct Recorded {

@@ -6,7 +6,7 @@ use std::thread;
 use serde_json::{Value, json};
 
 use super::server::Server;
-use crate::machine::Guest;
+use crate::guest::Guest;
 
 /// So many write at once, each to keys of its own.
 const WRITERS: usize = 3;

@@ -14,7 +14,8 @@ use tempfile::TempDir;
 use super::judge::{Came, Judge, Targets};
 use super::table::ROWS;
 use super::{PROFILES, manifest, programs};
-use crate::machine::{Console, TOKEN, call, free_port, repository, tool};
+use crate::guest::{Console, call, free_port};
+use crate::machine::{TOKEN, repository, tool};
 
 /// `nobody`: who has no privileges.
 const NOBODY: &str = "65534";

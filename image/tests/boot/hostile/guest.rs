@@ -11,7 +11,8 @@ use std::time::Duration;
 use super::capture::{Capture, is_expected};
 use super::judge::{Judge, Targets};
 use super::{PROFILES, manifest, programs};
-use crate::machine::{Guest, Machine, TOKEN};
+use crate::guest::Guest;
+use crate::machine::{Machine, TOKEN};
 
 /// A secret of the tests: nothing else in the world looks like it.
 const CANARY: &str = "canary-7Qm2vX9sLr4TzKp8WbN3";

@@ -38,12 +38,37 @@ const LONGEST: usize = 1500;
 pub(crate) struct Invitation {
     /// `llmbasedos-7f3a`
     pub(crate) ssid: Ssid,
-    pub(crate) passphrase: SecretText,
+    pub(crate) passphrase: Passphrase,
+}
+
+/// What opens the own network.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Passphrase {
+    /// The owner's, from `llmbasedos.toml`, which is never shown.
+    Owners(SecretText),
+    /// One that the screen has to tell, for nobody knows it yet.
+    Made(SecretText),
+}
+
+impl Passphrase {
+    pub(crate) fn secret(&self) -> &SecretText {
+        match self {
+            Self::Owners(secret) | Self::Made(secret) => secret,
+        }
+    }
+
+    /// It, or where to find it.
+    pub(crate) fn shown(&self) -> &str {
+        match self {
+            Self::Owners(_) => "the setup_passphrase of llmbasedos.toml",
+            Self::Made(secret) => secret.as_str(),
+        }
+    }
 }
 
 impl Invitation {
     /// That of a radio with this hardware address.
-    pub(crate) fn of(address: [u8; 6], passphrase: SecretText) -> anyhow::Result<Self> {
+    pub(crate) fn of(address: [u8; 6], passphrase: Passphrase) -> anyhow::Result<Self> {
         let [.., last_but_one, last] = address;
         let ssid = format!("llmbasedos-{last_but_one:02x}{last:02x}").parse::<Ssid>()?;
         Ok(Self { ssid, passphrase })
@@ -117,7 +142,7 @@ mod tests {
         assert_eq!(spec::check_passphrase(first.as_str()), Ok(()));
         assert_eq!(passphrase(&[0, 31, 32, 255, 1, 2, 3, 4]), "a9a9-bcde");
         assert_eq!(first.as_str().len(), GROUPS * GROUP + GROUPS - 1);
-        let invitation = Invitation::of([2, 0, 0, 0, 0x7f, 0x3a], first).expect("a name");
+        let invitation = Invitation::of([2, 0, 0, 0, 0x7f, 0x3a], Passphrase::Made(first)).expect("a name");
         assert_eq!(invitation.ssid.to_string(), "llmbasedos-7f3a");
     }
 }

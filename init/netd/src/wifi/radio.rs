@@ -13,7 +13,7 @@ use super::commands;
 use super::decision::{Phase, Sight, step};
 use super::supplicant::Supplicant;
 use super::words::{self, Event};
-use crate::access_point::{self, Invitation};
+use crate::access_point::{self, Invitation, Passphrase};
 use crate::kernel::{self, Kernel};
 use crate::network::{Air, Board};
 use crate::settings::Settings;
@@ -68,7 +68,7 @@ pub(crate) struct Radio {
     wanted: Option<String>,
     known: Vec<Known>,
     /// What opens the own network: the owner's, or made when it is first needed and the same for as long as netd runs.
-    passphrase: Option<SecretText>,
+    passphrase: Option<Passphrase>,
     asked: mpsc::Receiver<Ask>,
     /// What is in reach, as it was heard last.
     seen: Vec<WifiSeen>,
@@ -85,7 +85,7 @@ impl Radio {
             board,
             wanted: settings.network.link.as_ref().map(ToString::to_string),
             known: settings.known.clone(),
-            passphrase: settings.setup_passphrase.clone(),
+            passphrase: settings.setup_passphrase.clone().map(Passphrase::Owners),
             asked,
             seen: Vec::new(),
             trouble: None,
@@ -167,7 +167,7 @@ impl Radio {
     fn invitation(&mut self, address: [u8; 6]) -> anyhow::Result<Invitation> {
         let passphrase = match &self.passphrase {
             Some(passphrase) => passphrase.clone(),
-            None => self.passphrase.insert(access_point::new_passphrase()?).clone(),
+            None => self.passphrase.insert(Passphrase::Made(access_point::new_passphrase()?)).clone(),
         };
         Invitation::of(address, passphrase)
     }
@@ -255,7 +255,8 @@ impl Radio {
         let supplicant = &session.supplicant;
         supplicant.forget_all().await?;
         let Invitation { ssid, passphrase } = &session.invitation;
-        let number = supplicant.add(&commands::of_access_point(ssid, passphrase), &commands::KEYS_OF_KEY).await?;
+        let number =
+            supplicant.add(&commands::of_access_point(ssid, passphrase.secret()), &commands::KEYS_OF_KEY).await?;
         supplicant.tell(&format!("SELECT_NETWORK {number}")).await?;
         if !opened(supplicant).await? {
             self.say(&format!("{}: no network of its own opens here: set the machine up by cable", session.link));
