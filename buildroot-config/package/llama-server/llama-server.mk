@@ -4,7 +4,7 @@
 #
 ################################################################################
 
-# Nothing of its own: what Buildroot's package builds, and a manifest.
+# Nothing of its own: what Buildroot's package builds. `image product` adds its service.
 LLAMA_SERVER_DEPENDENCIES = llama-cpp
 
 ifeq ($(BR2_PACKAGE_LLAMA_SERVER),y)
@@ -21,9 +21,6 @@ endif
 define LLAMA_SERVER_INSTALL_TARGET_CMDS
 	find $(TARGET_DIR)/usr/bin -name 'llama-*' ! -name llama-server -delete
 	rm -f $(TARGET_DIR)/usr/bin/convert_hf_to_gguf.py
-	$(INSTALL) -D -m 0644 \
-		$(BR2_EXTERNAL_LLMBASEDOS_PATH)/../image/services/llama_server.toml \
-		$(TARGET_DIR)/usr/share/llmbasedos/arcs/llama_server.toml
 endef
 
 $(eval $(generic-package))

@@ -27,9 +27,6 @@ define OLLAMA_INSTALL_TARGET_CMDS
 	rm -rf $(TARGET_DIR)/usr/lib/ollama
 	mkdir -p $(TARGET_DIR)/usr/lib/ollama
 	find $(@D)/lib/ollama -maxdepth 1 ! -type d -exec cp -a -t $(TARGET_DIR)/usr/lib/ollama {} +
-	$(INSTALL) -D -m 0644 \
-		$(BR2_EXTERNAL_LLMBASEDOS_PATH)/../image/services/ollama.toml \
-		$(TARGET_DIR)/usr/share/llmbasedos/arcs/ollama.toml
 endef
 
 $(eval $(generic-package))

@@ -136,12 +136,27 @@ fn each_package_is_listed_and_what_it_fetches_has_a_hash() {
         assert!(read(&folder.join("Config.in")).contains(&option), "{name}: no {option}");
         let recipe = read(&folder.join(format!("{name}.mk")));
         let hashes = fs::read_to_string(folder.join(format!("{name}.hash"))).unwrap_or_default();
-        let is_local = !recipe.contains("_SITE = ") || recipe.contains("_SITE_METHOD = local");
+        let fetches = recipe.lines().any(|line| line.contains("_SITE = ") && line.contains("://"))
+            || recipe.contains("_SITE = $(call github,");
         let has_hash = hashes.lines().any(|line| line.starts_with("sha256  ") && line.split_whitespace().count() == 3);
-        assert!(is_local || has_hash, "{name} fetches what has no hash");
-        fetching.extend((!is_local).then_some(name));
+        assert!(!fetches || has_hash, "{name} fetches what has no hash");
+        fetching.extend(fetches.then_some(name));
     }
-    assert!(fetching.contains(&"systemd-stub".to_owned()), "{fetching:?}");
+    fetching.sort();
+    assert_eq!(fetching, ["ollama", "systemd-stub"]);
+}
+
+#[test]
+fn the_release_of_ollama_has_a_hash_for_each_kind_of_machine() {
+    let recipe = read(&external().join("package/ollama/ollama.mk"));
+    let version = value_of(&recipe, "OLLAMA_VERSION ").expect("stated").trim();
+    let hashes = read(&external().join("package/ollama/ollama.hash"));
+    assert!(hashes.contains(&format!("/v{version}/")), "the hashes are those of another release than {version}");
+    for machine in ["amd64", "arm64"] {
+        let ending = format!("  ollama-linux-{machine}.tar.zst");
+        let is_its = |line: &str| line.starts_with("sha256  ") && line.ends_with(&ending);
+        assert!(hashes.lines().any(is_its), "{machine}");
+    }
 }
 
 #[test]

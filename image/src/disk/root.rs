@@ -14,6 +14,7 @@ use crate::cache::make_folder;
 use crate::failure::Failure;
 use crate::release::PROGRAMS;
 use crate::repository::Repository;
+use crate::services::{SERVICES, SUPPLICANT};
 
 /// Folders that something is mounted on.
 const MOUNTED: [&str; 6] = ["dev", "proc", "sys", "run", "tmp", "data"];
@@ -26,16 +27,14 @@ const LINKS: [(&str, &str); 5] = [
     ("etc/machine-id", "/run/machine-id"),
 ];
 /// Small files with their content.
-const FILES: [(&str, &str); 5] = [
+const FILES: [(&str, &str); 4] = [
     ("etc/passwd", "root:x:0:0:root:/:/usr/bin/luca-shell\n"),
     ("etc/group", "root:x:0:\n"),
     ("etc/hosts", "127.0.0.1 localhost\n::1 localhost\n"),
     ("etc/os-release", concat!("NAME=llmbasedos\nID=llmbasedos\nVERSION_ID=", env!("CARGO_PKG_VERSION"), "\n")),
-    (DEFAULT_CONFIG, include_str!("defaults.toml")),
 ];
-
-/// The program that joins Wi-Fi networks: a root that has it has the service as well.
-const SUPPLICANT: &str = "usr/sbin/wpa_supplicant";
+/// What a machine says unless its owner says otherwise.
+const DEFAULTS: &str = include_str!("defaults.toml");
 /// What is taken for granted of every root, beside our programs.
 const REQUIRED: [&str; 2] = ["usr/sbin/e2fsck", "etc/ssl/certs/ca-certificates.crt"];
 /// What of a tree does not get into the image: all modules of the kernel, of which some are taken, and Buildroot's word to
@@ -92,7 +91,15 @@ impl Root<'_> {
         }
         let has_wifi = at(SUPPLICANT).is_file();
         self.modules.copy(&self.modules.of_root(has_wifi), self.loaded, &at(MODULES), tools)?;
-        self.manifests(&at(MANIFESTS), has_wifi)?;
+        let manifests = at(MANIFESTS);
+        make_folder(&manifests)?;
+        self.manifests(&manifests)?;
+        let mut defaults = DEFAULTS.to_owned();
+        for service in SERVICES.iter().filter(|service| at(service.program).is_file()) {
+            super::write(&manifests.join(service.file), service.manifest)?;
+            defaults.push_str(service.defaults);
+        }
+        super::write(&at(DEFAULT_CONFIG), &defaults)?;
         let programs = Path::new(INIT).parent().unwrap_or(Path::new("/"));
         let programs = PROGRAMS.iter().map(|program| text(&programs.join(program)));
         match programs.chain(REQUIRED.map(str::to_owned)).find(|path| !at(path).is_file()) {
@@ -105,16 +112,14 @@ impl Root<'_> {
         }
     }
 
-    fn manifests(&self, folder: &Path, has_wifi: bool) -> Result<(), Failure> {
+    /// Writes those of the Arcs and of our own services.
+    fn manifests(&self, folder: &Path) -> Result<(), Failure> {
         let arcs = self.repository.path("arcs");
         let entries = fs::read_dir(&arcs).map_err(|error| Failure::io("read", &arcs, &error))?;
         for entry in entries.flatten().filter(|entry| entry.path().join("arc.toml").is_file()) {
             let target = folder.join(entry.file_name());
             make_folder(&target)?;
             copy(&entry.path().join("arc.toml"), &target.join("arc.toml"), 0o644)?;
-        }
-        if has_wifi {
-            copy(&self.repository.path("init/netd/wifi.toml"), &folder.join("wifi.toml"), 0o644)?;
         }
         copy(&self.repository.path("init/netd/netd.toml"), &folder.join("netd.toml"), 0o644)
     }

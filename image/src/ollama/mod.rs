@@ -13,14 +13,10 @@ use std::os::unix::fs::symlink;
 use std::path::{Component, Path, PathBuf};
 use std::process::Command;
 
-use spec::boot::MANIFESTS;
-
 use crate::architecture::Architecture;
 use crate::cache::make_folder;
-use crate::disk::write;
 use crate::failure::Failure;
 use crate::process;
-use crate::services;
 use crate::signals::Signals;
 
 pub(crate) use starter::Starter;
@@ -78,14 +74,12 @@ impl Ollama {
         Ok(runners.chain([self.folder.join(PROGRAM)]).collect())
     }
 
-    /// Puts it, with the manifest of its service, into the tree of a root.
+    /// Puts it into the tree of a root.
     pub(crate) fn install(&self, tree: &Path) -> Result<(), Failure> {
         let place = |path: &str| tree.join(path.trim_start_matches('/'));
         make_folder(&place("usr/bin"))?;
-        make_folder(&place(MANIFESTS))?;
         copy(&self.folder.join(PROGRAM), &place("usr/bin/ollama"))?;
-        self.copy_folder(&self.folder.join(RUNNERS), &place("usr/lib/ollama"))?;
-        write(&place(MANIFESTS).join("ollama.toml"), services::OLLAMA)
+        self.copy_folder(&self.folder.join(RUNNERS), &place("usr/lib/ollama"))
     }
 
     fn copy_folder(&self, source: &Path, target: &Path) -> Result<(), Failure> {
@@ -221,7 +215,6 @@ mod tests {
             assert!(at("usr/lib/ollama/llama-server").is_file());
             assert_eq!(fs::read_link(at("usr/lib/ollama/libllama.so")).expect("a link"), Path::new("libllama.so.0.1"));
             assert_eq!(at("usr/lib/ollama/cuda_v12/libggml-cuda.so").exists(), has_them);
-            assert!(at("usr/share/llmbasedos/arcs/ollama.toml").is_file());
         }
     }
 
