@@ -40,7 +40,9 @@ pub(super) async fn show(visitor: Visitor) -> Response {
     if let Some(machine) = machine.as_ref().filter(|_| visitor.is_owner) {
         body.push_str(&whole(machine, services));
     }
-    body.push_str("<p><small>Programs connect to /ws.</small></p>\n");
+    if visitor.is_unseen() {
+        body.push_str("<p><small>Programs connect to /ws.</small></p>\n");
+    }
     page(StatusCode::OK, &visitor.door.host_name, &body)
 }
 
@@ -58,16 +60,14 @@ fn head(visitor: &Visitor, is_ready: bool, failed: usize) -> String {
 /// What a visitor can do here.
 fn door(visitor: &Visitor, machine: Option<&MachineStatus>) -> String {
     let ownership = machine.and_then(|machine| machine.ownership);
-    let (ends, by_access_point) = (visitor.ends, machine.and_then(|machine| machine.access_point));
-    let wifi = match by_access_point {
-        Some(network) if network.is_way_of(ends.peer.ip(), ends.own.ip()) && visitor.is_unseen() => WIFI,
-        _ => "",
-    };
+    let (ends, access_point) = (visitor.ends, machine.and_then(|machine| machine.access_point));
+    let by_access_point = access_point.is_some_and(|network| network.is_way_of(ends.peer.ip(), ends.own.ip()));
+    let wifi = if by_access_point && visitor.is_unseen() { WIFI } else { "" };
     let rest = match ownership {
         None => String::new(),
         Some(Ownership::Reopened) if visitor.is_owner => format!("{REOPENED}{OWNER}"),
         _ if visitor.is_owner => OWNER.to_owned(),
-        Some(ownership) if !visitor.is_unseen() => unsafe_door(visitor, ownership),
+        Some(ownership) if !visitor.is_unseen() => unsafe_door(visitor, ownership, by_access_point),
         Some(Ownership::Open) => CLAIM.to_owned(),
         Some(Ownership::Reopened) => format!("{ENTER}{CLAIM_ANEW}"),
         Some(Ownership::Given) => format!("{GIVEN}{ENTER}"),
@@ -98,8 +98,9 @@ const OWNER: &str = "<form method=\"post\" action=\"/leave\"><a href=\"/wifi\">W
     <button class=\"plain\">Leave</button></form>\n";
 const WIFI: &str = "<p><a class=\"button\" href=\"/wifi\">Join a Wi-Fi network</a></p>\n";
 
-/// Without TLS there is only the way to where it is.
-fn unsafe_door(visitor: &Visitor, ownership: Ownership) -> String {
+/// Without TLS there is only the way to where it is. The window in which a phone shows the page of a network that it has
+/// just joined may know no way past a warning; its browser does.
+fn unsafe_door(visitor: &Visitor, ownership: Ownership, by_access_point: bool) -> String {
     let (title, what) = match ownership {
         Ownership::Open => ("Claim this machine", "It is nobody's yet."),
         Ownership::Given => ("Come in", "Its token was given, and not yet shown."),
@@ -111,11 +112,16 @@ fn unsafe_door(visitor: &Visitor, ownership: Ownership) -> String {
                       of <code>llmbasedos.toml</code>.";
         return format!("<div class=\"box\"><h2>{title}</h2><p>{what} {advice}</p></div>\n");
     }
+    let address = visitor.secure_address();
+    let browser = match by_access_point {
+        true => format!(" Where this window does not let you, open <b>{}</b> in your browser.", Text(&address)),
+        false => String::new(),
+    };
     format!(
         "<div class=\"box\"><h2>{title}</h2><p>{what} The next page is encrypted. Your browser will warn you, because the \
-         machine has made its certificate itself: go on all the same. Who wants to be sure compares the certificate's \
-         SHA-256 with the one on the machine's screen.</p><a class=\"button\" href=\"{}\">Go on</a></div>\n",
-        Text(visitor.secure_address())
+         machine has made its certificate itself: go on all the same.{browser} Who wants to be sure compares the \
+         certificate's SHA-256 with the one on the machine's screen.</p><a class=\"button\" href=\"{}\">Go on</a></div>\n",
+        Text(&address)
     )
 }
 

@@ -69,7 +69,8 @@ fn asked(options: &BuildrootOptions, places: &Places, ollama: Option<&Path>) -> 
     if let Some(ollama) = ollama {
         lines.push_str(&format!("BR2_PACKAGE_OLLAMA_LOCAL=\"{}\"\n", ollama.display()));
     }
-    if options.offline {
+    // A list of sources is one of where they are to be had.
+    if options.offline && !options.list_sources {
         // What lies there flat is found as well (Buildroot manual, "Location of downloaded packages").
         let site = places.downloads.display();
         lines.push_str(&format!("BR2_PRIMARY_SITE=\"file://{site}\"\nBR2_PRIMARY_SITE_ONLY=y\n"));

@@ -1,6 +1,10 @@
 //! What a machine does when a part of it is broken: its root, PID 1 itself.
 
-use crate::machine::Machine;
+use std::fs;
+
+use spec::boot::{DATA_PARTITION, ROOT_BLOCK, RootImage, SECTOR, STATE_OFFSET, STATE_PARTITION};
+
+use crate::machine::{Machine, built};
 
 #[test]
 #[ignore = "boots the image: scripts/test boot"]
@@ -13,6 +17,35 @@ fn a_root_that_was_changed_is_not_run() {
     guest.says("dm-verity device corrupted");
     guest.ends();
     assert!(!guest.console().contains("verified"), "nothing of it ran");
+}
+
+#[test]
+#[ignore = "boots the image: scripts/test boot"]
+fn a_disk_with_another_system_of_ours_is_neither_booted_nor_written_to() {
+    let machine = Machine::new();
+    let command_line = fs::read_to_string(built("command-line")).expect("an image was built");
+    let root = RootImage::of_command_line(&command_line).expect("it names its root");
+    // The block by which a root is known, so that this is an older system's.
+    let tree = root.blocks * u64::from(ROOT_BLOCK);
+    let byte = machine.peek("root-a", tree, 1)[0];
+    machine.poke("root-a", tree, &[byte ^ 1]);
+    let kept = |machine: &Machine| {
+        [(STATE_PARTITION, STATE_OFFSET, SECTOR), (DATA_PARTITION, 0, 1 << 20)]
+            .map(|(partition, offset, length)| machine.peek(partition, offset, length))
+    };
+    let before = kept(&machine);
+
+    let stick = Machine::new();
+    let drive = format!("if=none,id=stick,format=raw,file={}", stick.disk().display());
+    let guest = machine.boot("", &["-drive", &drive, "-device", "virtio-blk-pci,drive=stick"]);
+    guest.says("(slot A, verified)");
+    guest.says("  claim ");
+    guest.call_until_answered(&["kv.set", r#"["greeting", "hello"]"#]);
+    guest.power_off();
+    assert!(before == kept(&machine), "the other disk is as it was");
+    let guest = stick.boot_to_ready("");
+    assert_eq!(guest.call_until_answered(&["kv.get", "greeting"]), "hello");
+    guest.power_off();
 }
 
 #[test]

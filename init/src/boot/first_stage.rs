@@ -1,12 +1,14 @@
 //! What PID 1 does in the initramfs: it finds the root, has every block of it checked, and goes on there.
 
 use std::convert::Infallible;
-use std::fs;
+use std::fs::{self, File};
 use std::io;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use spec::boot::{FIRST_MODULES, INIT, Loader, RootImage, Slot, Standing, TRYBOOT};
+use sha2::{Digest, Sha256};
+use spec::boot::{FIRST_MODULES, INIT, Loader, ROOT_BLOCK, RootImage, Slot, Standing, TRYBOOT};
 
 use super::disk::{self, Partition};
 use super::slots::{Slots, Turn};
@@ -15,6 +17,8 @@ use crate::sys::{self, Access, Mount};
 
 /// How long a disk may take to appear: a slow USB disk spins up for half a minute.
 const DISK_PATIENCE: Duration = Duration::from_secs(60);
+/// How long one that has the kernel's root may take, where there is another of ours: an older system on another disk.
+const RIGHT_DISK_PATIENCE: Duration = Duration::from_secs(15);
 /// How often it is looked for.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 /// Where the root is mounted before it is the root.
@@ -54,8 +58,7 @@ pub(super) fn run() -> Result<Infallible, Trouble> {
     // From here on a slot that hangs is ended by it; the next stage goes on feeding it.
     let watchdog = upkeep::start_watchdog(&line);
     let image = RootImage::of_command_line(&line).map_err(Trouble::Argument)?;
-    let root_partition = image.slot.root_partition();
-    let found = upkeep::during(watchdog.as_ref(), 2 * DISK_PATIENCE, || find(root_partition));
+    let found = upkeep::during(watchdog.as_ref(), 2 * DISK_PATIENCE, || find(&image));
     let Partition { device: partition, disk, .. } = found?;
     begin_trial(image.slot, Loader::of_command_line(&line), &disk);
     upkeep::hang_in_first_stage(&line);
@@ -91,17 +94,54 @@ fn begin_trial(slot: Slot, loader: Loader, disk: &str) {
     }
 }
 
-fn find(wanted: &'static str) -> Result<Partition, Trouble> {
+/// Finds the partition with the kernel's root. If none that is there has it, the first that has its name: it is damaged, or
+/// cut short, and that is what its check will say.
+fn find(image: &RootImage) -> Result<Partition, Trouble> {
+    let wanted = image.slot.root_partition();
     let begun = Instant::now();
+    let mut others_since = None;
     loop {
         let partitions = disk::partitions();
-        if let Some(found) = partitions.iter().find(|partition| partition.name == wanted) {
+        let mut named = partitions.iter().filter(|partition| partition.name == wanted).peekable();
+        let first = named.peek().copied();
+        if let Some(found) = named.find(|partition| has_hash_tree(&partition.device, image)) {
             return Ok(found.clone());
         }
-        if begun.elapsed() >= DISK_PATIENCE {
-            let found = partitions.into_iter().map(|partition| partition.name).collect();
-            return Err(Trouble::NoRoot { wanted, found });
+        match first {
+            Some(first) if others_since.get_or_insert_with(Instant::now).elapsed() >= RIGHT_DISK_PATIENCE => {
+                return Ok(first.clone());
+            }
+            None if begun.elapsed() >= DISK_PATIENCE => {
+                let found = partitions.into_iter().map(|partition| partition.name).collect();
+                return Err(Trouble::NoRoot { wanted, found });
+            }
+            _ => std::thread::sleep(LOOK_EVERY),
         }
-        std::thread::sleep(LOOK_EVERY);
+    }
+}
+
+/// Whether behind the file system there begins the hash tree with the image's root hash, which is the hash of its first
+/// block (Linux, `Documentation/admin-guide/device-mapper/verity.rst`, "Hash Tree").
+fn has_hash_tree(partition: &Path, image: &RootImage) -> bool {
+    let mut block = vec![0; ROOT_BLOCK as usize];
+    let place = image.blocks.saturating_mul(ROOT_BLOCK.into());
+    let read = File::open(partition).and_then(|partition| partition.read_exact_at(&mut block, place));
+    read.is_ok() && Sha256::digest(&block)[..] == image.hash
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_partition_with_the_kernels_root_is_told_from_one_with_another() {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        let tree = [7; ROOT_BLOCK as usize];
+        let image = RootImage { slot: Slot::A, blocks: 2, hash: Sha256::digest(tree).into() };
+        assert!(!has_hash_tree(file.path(), &image), "it is cut short");
+        file.as_file().write_all_at(&tree, 2 * u64::from(ROOT_BLOCK)).expect("written");
+        assert!(has_hash_tree(file.path(), &image));
+        assert!(!has_hash_tree(file.path(), &RootImage { blocks: 1, ..image }));
+        assert!(!has_hash_tree(file.path(), &RootImage { hash: [7; 32], ..image }));
     }
 }

@@ -112,7 +112,7 @@ impl Appliance {
         attempt("bring up loopback", sys::bring_up("lo"));
         let partitions = disk::partitions();
         let root = RootImage::of_command_line(&line).ok();
-        let disk = root.and_then(|root| root_disk(&partitions, root));
+        let disk = root_disk(&partitions);
         let on_disk = |name| disk.as_deref().and_then(|disk| disk::on_disk(&partitions, disk, name));
         mount_config(on_disk(CONFIG_PARTITION));
         let data = upkeep::during(watchdog.as_ref(), CHECK_MOST, || Data::mount(on_disk(DATA_PARTITION)));
@@ -185,8 +185,10 @@ fn command_line() -> String {
 }
 
 /// The disk that the root is on: partitions of the same name on another one are not ours.
-fn root_disk(partitions: &[Partition], image: RootImage) -> Option<String> {
-    let root = partitions.iter().find(|partition| partition.name == image.slot.root_partition())?;
+fn root_disk(partitions: &[Partition]) -> Option<String> {
+    let root =
+        sys::partition_of_root().map_err(|error| say(&format!("the disk of the root is not found: {error}"))).ok()?;
+    let root = partitions.iter().find(|partition| partition.device.file_name() == Some(&root))?;
     Some(root.disk.clone())
 }
 

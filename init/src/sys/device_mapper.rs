@@ -1,9 +1,11 @@
 //! A device whose blocks are checked as they are read: dm-verity, by the ioctls of the device mapper
 //! (Linux, `include/uapi/linux/dm-ioctl.h`, `Documentation/admin-guide/device-mapper/verity.rst`).
 
-use std::fs::File;
+use std::ffi::OsString;
+use std::fs::{self, File};
 use std::io;
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
@@ -51,6 +53,14 @@ pub(crate) fn open_verified(image: &RootImage, partition: &Path) -> io::Result<P
     ask(&control, Command::Load, message(Some(&target(image, partition))))?;
     ask(&control, Command::Resume, message(None))?;
     Ok(PathBuf::from(format!("/dev/dm-{minor}")))
+}
+
+/// The partition that the root is shown from, as the kernel calls it (Linux, `Documentation/ABI/testing/sysfs-block-dm`).
+pub(crate) fn partition_of_root() -> io::Result<OsString> {
+    let root = fs::metadata("/")?.dev();
+    let (major, minor) = (nix::sys::stat::major(root), nix::sys::stat::minor(root));
+    let below = fs::read_dir(format!("/sys/dev/block/{major}:{minor}/slaves"))?.next();
+    Ok(below.ok_or(io::ErrorKind::NotFound)??.file_name())
 }
 
 /// `struct dm_target_spec` with its parameters.

@@ -31,7 +31,7 @@ pub(crate) use cage::{
 };
 pub(crate) use child::{Child, Exit, reap_orphans};
 pub(crate) use clock::{Clock, Millis, date_and_time, parse_date_and_time, set_clock, unix_millis};
-pub(crate) use device_mapper::open_verified;
+pub(crate) use device_mapper::{open_verified, partition_of_root};
 pub(crate) use group::{Bounds, Group, Groups, kill_children, own_usage};
 pub(crate) use inherit::{inherited, name_process};
 pub(crate) use machine::{
