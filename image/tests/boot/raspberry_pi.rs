@@ -15,7 +15,7 @@ use crate::machine::{Architecture, Machine, repository, tool};
 #[test]
 #[ignore = "boots the image: scripts/test boot"]
 fn a_card_grows_and_its_other_slot_is_tried_by_one_restart_and_kept() {
-    let image = Image::make();
+    let image = Image::find_or_make();
     let card = Card::new(&image);
     card.machine.enlarge(1 << 30);
     let guest = card.boot(card.usual());
@@ -52,13 +52,28 @@ fn a_card_grows_and_its_other_slot_is_tried_by_one_restart_and_kept() {
     guest.power_off();
 }
 
-/// A product image for a Raspberry Pi, made of the parts of the quick image for its kind of machine, which stand where
-/// Buildroot puts its own. Its firmware is nobody's: no machine of QEMU's runs it.
-struct Image(TempDir);
+/// The variable that names the output folder of a real product image for a Raspberry Pi.
+const OTHER_CARD: &str = "LLMBASEDOS_BOOT_CARD";
+
+/// A product image for a Raspberry Pi: the one that [`OTHER_CARD`] names, or one that is made of the parts of the quick image
+/// for its kind of machine, which stand where Buildroot puts its own. The firmware of that is nobody's: no machine of QEMU's
+/// runs it.
+struct Image {
+    folder: PathBuf,
+    _made: Option<TempDir>,
+}
 
 impl Image {
+    fn find_or_make() -> Self {
+        match std::env::var_os(OTHER_CARD) {
+            Some(folder) => Self { folder: repository().join(folder), _made: None },
+            None => Self::make(),
+        }
+    }
+
     fn make() -> Self {
-        let image = Self(tempfile::tempdir().expect("a folder"));
+        let made = tempfile::tempdir().expect("a folder");
+        let image = Self { folder: made.path().to_owned(), _made: Some(made) };
         let quick = repository().join("build/aarch64");
         let (images, target, host) = (image.part("images"), image.part("target"), image.part("host"));
         fs::create_dir_all(images.join("rpi-firmware")).expect("made");
@@ -81,7 +96,7 @@ impl Image {
     }
 
     fn part(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
+        self.folder.join(name)
     }
 }
 
