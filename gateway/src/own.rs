@@ -7,8 +7,8 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use spec::caller::code;
 use spec::control::{
-    ByName, BySsid, CAGE, CAGES, LOGS, LogQuery, METRICS, POWEROFF, REBOOT, RESTART, SERVICES, SETUP_CODE, START,
-    STATUS, STOP, WIFI_FORGET, WIFI_JOIN, WIFI_SCAN, WifiJoin,
+    ByName, BySsid, CAGE, CAGES, LOGS, LogQuery, METRICS, POWEROFF, REBOOT, RESTART, SERVICES, SETUP_CODE,
+    SETUP_CODE_WITHDRAW, START, STATUS, STOP, WIFI_FORGET, WIFI_JOIN, WIFI_SCAN, WifiJoin,
 };
 
 use crate::arc::Answer;
@@ -55,7 +55,7 @@ impl Own {
 }
 
 /// The tools of the machine and its services.
-fn system() -> [Value; 15] {
+fn system() -> [Value; 16] {
     let nothing = object(&json!({}), &[]);
     let name = json!({"type": "string", "description": "The service, as system.services names it"});
     let by_name = object(&json!({ "name": name }), &["name"]);
@@ -88,6 +88,7 @@ fn system() -> [Value; 15] {
         tool("wifi_join", "Joins a Wi-Fi network, now and from now on", &wifi_join, false),
         tool("wifi_forget", "Joins a Wi-Fi network no more that wifi_join has joined", &by_ssid, false),
         tool("setup_code", setup_code, &nothing, false),
+        tool("setup_code_withdraw", "Makes the set-up code void; the machine stays whose it is", &nothing, false),
         tool("logs", "The last lines that services wrote", &log_query, true),
         tool("status", status, &nothing, true),
     ]
@@ -129,6 +130,7 @@ pub(crate) async fn run(gateway: &Gateway, tool: &str, arguments: &[u8]) -> Answ
             gateway.control.ask(CAGE, arguments).await?
         }
         "system.setup_code" => gateway.control.ask(SETUP_CODE, b"null").await?,
+        "system.setup_code_withdraw" => gateway.control.ask(SETUP_CODE_WITHDRAW, b"null").await?,
         "system.cages" => gateway.control.ask(CAGES, b"null").await?,
         "system.wifi_scan" => gateway.control.ask(WIFI_SCAN, b"null").await?,
         "system.wifi_join" => {

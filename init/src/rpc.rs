@@ -29,6 +29,7 @@ pub(crate) enum Call {
     SecretDelete(Name),
     Wifi(Question),
     SetupCode,
+    SetupCodeWithdraw,
     Claim(Code),
     ClaimUsed,
     Certificate(Certificate),
@@ -51,7 +52,7 @@ pub(crate) struct Refusal {
     pub(crate) message: String,
 }
 
-const METHODS: [&str; 23] = [
+const METHODS: [&str; 24] = [
     control::SERVICES,
     control::STATUS,
     control::METRICS,
@@ -70,6 +71,7 @@ const METHODS: [&str; 23] = [
     control::WIFI_JOIN,
     control::WIFI_FORGET,
     control::SETUP_CODE,
+    control::SETUP_CODE_WITHDRAW,
     control::CLAIM,
     control::CLAIM_USED,
     control::CERTIFICATE,
@@ -120,6 +122,7 @@ fn call(method: &str, params: Option<Value>) -> Result<Call, (i32, String)> {
         control::WIFI_JOIN => read(method, params).map(|join| Call::Wifi(Question::Join(join))),
         control::WIFI_FORGET => read(method, params).map(|by_ssid| Call::Wifi(Question::Forget(by_ssid))),
         control::SETUP_CODE => Ok(Call::SetupCode),
+        control::SETUP_CODE_WITHDRAW => Ok(Call::SetupCodeWithdraw),
         control::CLAIM => read(method, params).map(Call::Claim),
         control::CLAIM_USED => Ok(Call::ClaimUsed),
         control::CERTIFICATE => read(method, params).map(Call::Certificate),

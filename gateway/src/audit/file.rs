@@ -59,6 +59,8 @@ pub(crate) struct File {
     chain: Option<Chain>,
     /// Calls that were not written down since there was no chain.
     lost: u64,
+    /// All that were not, since one last was.
+    missed: usize,
     trouble: Arc<Mutex<Option<String>>>,
 }
 
@@ -75,7 +77,7 @@ const NOTHING: Hash = Hash::from_bytes([0; 32]);
 
 impl File {
     pub(crate) fn new(path: &Path, trouble: Arc<Mutex<Option<String>>>) -> Self {
-        let mut file = Self { path: path.to_owned(), chain: None, lost: 0, trouble };
+        let mut file = Self { path: path.to_owned(), chain: None, lost: 0, missed: 0, trouble };
         let opened = file.open();
         file.tell(opened);
         file
@@ -110,14 +112,16 @@ impl File {
         if group.is_empty() {
             return Ok(());
         }
-        let opened = self.open();
-        match (opened, &mut self.chain) {
+        let (opened, count) = (self.open(), group.len());
+        let written = match (opened, &mut self.chain) {
             (Ok(()), Some(chain)) => chain.append(group.drain(..)),
             (opened, _) => {
                 self.lost += group.drain(..).count() as u64;
                 opened
             }
-        }
+        };
+        self.missed = if written.is_ok() { 0 } else { self.missed.saturating_add(count) };
+        written
     }
 
     fn open(&mut self) -> io::Result<()> {
@@ -138,12 +142,14 @@ impl File {
                 tracing::warn!(%path, "calls are written down again");
                 *trouble = None;
             }
-            (Err(error), false) => {
+            (Err(error), is_known) => {
                 let words = format!("calls are not written down: {path} cannot be written ({error}); they go on");
-                tracing::error!("{words}");
-                *trouble = Some(words);
+                if !is_known {
+                    tracing::error!("{words}");
+                }
+                *trouble = Some(format!("{words}, {} so far", self.missed));
             }
-            _ => {}
+            (Ok(()), false) => {}
         }
     }
 }

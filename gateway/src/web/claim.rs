@@ -8,7 +8,7 @@ use axum::response::Response;
 use serde_json::json;
 use spec::Token;
 use spec::caller::code;
-use spec::control::{CLAIM, CLAIM_USED, Claimed, Code, SETUP_CODE};
+use spec::control::{CLAIM, CLAIM_USED, Claimed, Code, SETUP_CODE, SETUP_CODE_WITHDRAW};
 
 use super::html::{Text, page};
 use super::session;
@@ -18,6 +18,8 @@ use crate::identity::Tokens;
 use crate::listener::door::Door;
 use crate::message::Fault;
 
+/// Why somebody else than the owner is refused.
+const NOT_THE_OWNER: &str = "this is for the owner: enter the token first";
 /// After init could not be told that the token was shown.
 const PAUSE: std::time::Duration = std::time::Duration::from_secs(5);
 
@@ -83,10 +85,21 @@ fn given(visitor: &Visitor, token: &Token) -> Response {
     page(StatusCode::OK, "Claimed", &body)
 }
 
+/// `POST /setup-code/withdraw`
+pub(super) async fn withdraw_code(visitor: Visitor) -> Response {
+    if !visitor.is_owner {
+        return visitor.refuse(StatusCode::FORBIDDEN, NOT_THE_OWNER);
+    }
+    match visitor.door.gateway.control.ask(SETUP_CODE_WITHDRAW, b"null").await {
+        Ok(_) => session::done(&visitor),
+        Err(fault) => visitor.refuse(status_of(&fault), &fault.message),
+    }
+}
+
 /// `POST /setup-code`
 pub(super) async fn new_code(visitor: Visitor) -> Response {
     if !visitor.is_owner {
-        return visitor.refuse(StatusCode::FORBIDDEN, "this is for the owner: enter the token first");
+        return visitor.refuse(StatusCode::FORBIDDEN, NOT_THE_OWNER);
     }
     let answer = visitor.door.gateway.control.ask(SETUP_CODE, b"null").await;
     let code = answer.and_then(|answer| {

@@ -6,6 +6,7 @@
 //! | `POST /claim` | who has the set-up code | answers the owner's token, once |
 //! | `POST /enter`, `POST /leave` | who has the token | has a browser kept in mind, or forgotten |
 //! | `POST /setup-code` | the owner | makes a new set-up code |
+//! | `POST /setup-code/withdraw` | the owner | makes it void |
 //! | everything else | who comes over the set-up access point and looks for the Internet | leads to `/` |
 //! | `GET /wifi`, `POST /wifi` | the owner, and who comes over the set-up access point | joins a network |
 //!
@@ -42,6 +43,7 @@ pub(crate) fn routes() -> Router<Arc<Door>> {
         .route("/", get(status::show))
         .route("/claim", post(claim::claim))
         .route("/setup-code", post(claim::new_code))
+        .route("/setup-code/withdraw", post(claim::withdraw_code))
         .route("/enter", post(session::enter))
         .route("/leave", post(session::leave))
         .route("/wifi", get(wifi::show).post(wifi::join))

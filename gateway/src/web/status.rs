@@ -92,7 +92,8 @@ const CLAIM_ANEW: &str = "<form class=\"box\" method=\"post\" action=\"/claim\">
 const GIVEN: &str = "<div class=\"box\"><h2>Its token was given, and not yet shown</h2><p>If that was not you, or it did not \
     arrive, restart the machine: the token is void then, and there is a new set-up code.</p></div>\n";
 const REOPENED: &str = "<div class=\"box\"><p>There is a set-up code: whoever enters it is the owner of this machine from then \
-    on, and your token is void.</p></div>\n";
+    on, and your token is void.</p><form method=\"post\" action=\"/setup-code/withdraw\"><button>Withdraw it</button></form>\
+    </div>\n";
 const OWNER: &str = "<form method=\"post\" action=\"/leave\"><a href=\"/wifi\">Wi-Fi</a> &nbsp; \
     <button class=\"plain\" formaction=\"/setup-code\">New set-up code</button> \
     <button class=\"plain\">Leave</button></form>\n";

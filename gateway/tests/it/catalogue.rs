@@ -34,6 +34,7 @@ async fn tools_are_listed_in_a_fixed_order_by_their_full_names() {
         "system.wifi_join",
         "system.wifi_forget",
         "system.setup_code",
+        "system.setup_code_withdraw",
         "system.logs",
         "system.status",
         "fs.list",

@@ -220,6 +220,11 @@ async fn a_browser_is_kept_in_mind_by_the_token_and_forgotten() {
     assert_eq!(secure(&system, &certificate, "POST /setup-code", &[HOST], "").await.status, 403);
     let code = secure(&system, &certificate, "POST /setup-code", &[HOST, &cookie], "").await;
     assert!(code.status == 200 && code.body.contains(CODE), "{}", code.body);
+    is_somebodys(&system, "reopened");
+    system.init_answers("setup_code_withdraw", json!({ "result": {} }));
+    assert_eq!(secure(&system, &certificate, "POST /setup-code/withdraw", &[HOST], "").await.status, 403);
+    let withdrawn = secure(&system, &certificate, "POST /setup-code/withdraw", &[HOST, &cookie], "").await;
+    assert_eq!((withdrawn.status, withdrawn.header("location")), (303, Some("/")), "{}", withdrawn.body);
     let left = secure(&system, &certificate, "POST /leave", &[HOST, &cookie], "").await;
     assert!(left.header("set-cookie").is_some_and(|cookie| cookie.contains("Max-Age=0")), "{left:?}");
 }

@@ -183,6 +183,20 @@ impl Claim {
         Ok(shown)
     }
 
+    /// Makes the code void. What is already void stays so.
+    ///
+    /// # Errors
+    /// The machine has no owner who could come in without one, or it could not be written down.
+    pub(crate) fn withdraw(&mut self) -> io::Result<()> {
+        if self.ownership() == Ownership::Open {
+            return Err(io::Error::other("nobody has claimed this machine, and without one nobody could"));
+        }
+        let spent = self.owners.clone().or(self.record.spent.clone());
+        self.keep(Record { code: None, spent, ..self.record.clone() })?;
+        self.owners = None;
+        Ok(())
+    }
+
     fn check_known(&self) -> io::Result<()> {
         let unknown = || io::Error::other("whose the machine is could not be read at its start: restart it");
         self.is_known.then_some(()).ok_or_else(unknown)

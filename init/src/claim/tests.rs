@@ -124,6 +124,24 @@ fn an_owner_who_has_lost_the_token_gets_a_new_code() {
 }
 
 #[test]
+fn an_owner_takes_a_code_back() {
+    let folder = folder();
+    let mut claim = start(folder.path(), "");
+    assert!(claim.withdraw().is_err(), "nobody could come in");
+    let token = claim.enter(&claim.shown().expect("a code"), 0).expect("claimed");
+    claim.confirm().expect("kept");
+    let code = claim.renew().expect("made");
+    claim.withdraw().expect("kept");
+    for claim in [&mut claim, &mut start(folder.path(), "")] {
+        assert_eq!((claim.ownership(), claim.shown(), claim.token()), (Ownership::Claimed, None, Some(&token)));
+        assert!(matches!(claim.enter(&code, 0), Err(ClaimError::NotOpen)));
+    }
+    let own = "setup_code = \"my-own-code\"";
+    start(folder.path(), own).withdraw().expect("kept");
+    assert_eq!(start(folder.path(), own).ownership(), Ownership::Claimed, "nor does one of the file open again");
+}
+
+#[test]
 fn a_token_in_the_owners_file_leaves_nothing_to_claim() {
     let folder = folder();
     let mut claim = start(folder.path(), "tokens = [\"0123456789abcdef\"]");

@@ -111,6 +111,20 @@ impl Supervisor {
         }
     }
 
+    /// The owner wants nobody to claim the machine anew.
+    pub(super) fn withdraw_setup_code(&mut self, peer: Peer, id: Option<Value>) {
+        let Some(claim) = &mut self.claim else { return self.refuse_claim(peer, id) };
+        match claim.withdraw() {
+            Ok(()) => {
+                self.claim_changed();
+                self.say("claim: the set-up code is void");
+                self.show_claim();
+                self.reply(peer, id, json!({}));
+            }
+            Err(error) => self.refuse(peer, id, code::INTERNAL, format!("the set-up code still counts: {error}")),
+        }
+    }
+
     fn refuse_claim(&mut self, peer: Peer, id: Option<Value>) {
         let message = "this is a developer's machine: it is its user's, and nobody claims it";
         self.refuse(peer, id, code::INTERNAL, message.to_owned());

@@ -172,6 +172,7 @@ impl Supervisor {
             Call::ClaimUsed => self.confirm_claim(peer, id),
             Call::Certificate(certificate) => self.take_certificate(peer, id, certificate),
             Call::SetupCode => self.new_setup_code(peer, id),
+            Call::SetupCodeWithdraw => self.withdraw_setup_code(peer, id),
             Call::End(_) if self.mode == Mode::Developer => {
                 let message = "this is a developer's machine: Ctrl-C in the terminal of scripts/run stops everything";
                 self.refuse(peer, id, code::INTERNAL, message.to_owned());

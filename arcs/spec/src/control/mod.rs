@@ -19,6 +19,7 @@
 //! | [`WIFI_JOIN`] | [`WifiJoin`] | `{}` once the machine is in that network; from then on it joins it by itself, also after a restart |
 //! | [`WIFI_FORGET`] | [`BySsid`] | `{}`; the machine joins it no more |
 //! | [`SETUP_CODE`] | – | [`Code`]: a new one, with which the machine can be claimed anew. An appliance alone knows it |
+//! | [`SETUP_CODE_WITHDRAW`] | – | `{}`: there is none, and the machine stays whose it is |
 //! | [`CLAIM`] | [`Code`] | [`Claimed`], once. For the gateway alone, as the next two |
 //! | [`CLAIM_USED`] | – | `{}`: whoever claimed the machine has shown the token |
 //! | [`CERTIFICATE`] | [`Certificate`] | `{}`: by what the gateway is known, for the screen |
@@ -125,6 +126,8 @@ pub const WIFI_JOIN: &str = "network.join";
 pub const WIFI_FORGET: &str = "network.forget";
 /// A new set-up code.
 pub const SETUP_CODE: &str = "setup_code";
+/// Makes the set-up code of a machine that has an owner void.
+pub const SETUP_CODE_WITHDRAW: &str = "setup_code_withdraw";
 /// Somebody has entered a set-up code.
 pub const CLAIM: &str = "claim";
 /// Somebody has shown the token that a claim gave.
