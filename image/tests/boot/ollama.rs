@@ -1,6 +1,8 @@
-//! The machine's own Ollama, in an image that has it and a model: what it answers, what it cannot reach, how it ends.
+//! The machine's own Ollama, in an image that has it and a model: what it answers, what it cannot reach, how it ends. And
+//! llama.cpp's server, which a lite image has in its place.
 //!
-//! These tests need an image with a real Ollama, which is not to be had everywhere. Without one they say so and test nothing:
+//! These tests need an image with the real program, which is not to be had everywhere. Without one they say so and test
+//! nothing:
 //!
 //! ```text
 //! cargo image build --ollama ollama-linux-amd64.tar.zst --starter-model MODEL.gguf
@@ -22,30 +24,35 @@ const OPTIONS: [&str; 6] = ["-smp", "1", "-m", "1536", "-cpu", "max,cx16=off,avx
 const SETTINGS: &str = "[arcs.llm_router.backends.ollama]\nkind = \"ollama\"\nurl = \"http://127.0.0.1:11434\"\n\
                         timeout = \"9m\"\nparallel = 1\n";
 
-/// A machine with Ollama; `None` where the image that is booted has none.
-fn machine() -> Option<Machine> {
-    let is_there = built("work/root/usr/bin/ollama").exists();
+/// A machine with that program; `None` where the image that is booted has none.
+fn machine_with(program: &str) -> Option<Machine> {
+    let is_there = built(&format!("work/root/usr/bin/{program}")).exists();
     if !is_there {
-        eprintln!("LEFT OUT: the image has no Ollama. See image/tests/boot/ollama.rs for how to build one that has");
+        eprintln!("LEFT OUT: the image has no {program}. See image/tests/boot/ollama.rs for how to build one that has");
     }
     is_there.then(Machine::new)
 }
 
-/// Boots it and waits until its Ollama answers; answers what the router says of it.
+/// The same with Ollama.
+fn machine() -> Option<Machine> {
+    machine_with("ollama")
+}
+
+/// Boots it and waits until its model server answers; answers what the router says of it.
 fn boot<'m>(machine: &'m Machine, options: &[&str]) -> (Guest<'m>, Value) {
     let guest = machine.boot("", options);
     guest.says("  claim ");
-    let state = until("Ollama answers", || {
+    let state = until("its model server answers", || {
         let all = guest.call(&["llm.models", "{}"]).map_err(|error| eprintln!("{error}")).ok()?;
-        all.as_array()?.iter().find(|state| state["kind"] == "ollama" && state["error"].is_null()).cloned()
+        all.as_array()?.iter().find(|state| state["ready"] == true).cloned()
     });
     (guest, state)
 }
 
-/// What it uses: processes, and their memory in MB.
-fn usage(guest: &Guest<'_>) -> Option<(u64, u64)> {
+/// What a service uses: processes, and their memory in MB.
+fn usage(guest: &Guest<'_>, name: &str) -> Option<(u64, u64)> {
     let metrics = guest.call_until_answered(&["system.metrics"]);
-    let of = metrics["services"].as_array()?.iter().find(|service| service["name"] == "ollama")?;
+    let of = metrics["services"].as_array()?.iter().find(|service| service["name"] == name)?;
     Some((of["processes"].as_u64()?, of["memory"].as_u64()? / 1_000_000))
 }
 
@@ -58,7 +65,7 @@ fn ollama_answers_with_no_configuration_and_its_end_is_the_end_of_its_runners() 
     assert_eq!((&state["backend"], &state["ready"]), (&json!("ollama"), &json!(true)), "{state}");
     let mut hand = guest.hand();
     assert_eq!((hand.does("count ollama"), hand.does("count llama-server")), ("1".to_owned(), "0".to_owned()));
-    eprintln!("  ollama, idle: {:?} (processes, MB)", usage(&guest));
+    eprintln!("  ollama, idle: {:?} (processes, MB)", usage(&guest, "ollama"));
 
     let begun = Instant::now();
     let ask = r#"{"messages": [{"role": "user", "content": "Hi"}], "options": {"max_tokens": 8}}"#;
@@ -71,7 +78,7 @@ fn ollama_answers_with_no_configuration_and_its_end_is_the_end_of_its_runners() 
     guest.call_for("9m", &["llm.chat", ask]).expect("it answers");
     let again = begun.elapsed().as_secs_f64();
     eprintln!("  it says {text:?} after {seconds:.1} s, loaded {again:.1} s: {}", answer["usage"]);
-    eprintln!("  ollama with a model: {:?} (processes, MB)", usage(&guest));
+    eprintln!("  ollama with a model: {:?} (processes, MB)", usage(&guest, "ollama"));
 
     assert_eq!((hand.does("count ollama"), hand.does("count llama-server")), ("1".to_owned(), "1".to_owned()));
     guest.call(&["system.stop", "ollama"]).expect("stopped");
@@ -87,6 +94,22 @@ fn ollama_answers_with_no_configuration_and_its_end_is_the_end_of_its_runners() 
     let hand = RefCell::new(hand);
     until("its runner has gone with it", || (hand.borrow_mut().does("count llama-server") == "0").then_some(()));
     until("it was started again", answers);
+    guest.power_off();
+}
+
+#[test]
+#[ignore = "boots a lite image: see above"]
+fn a_lite_machine_answers_with_no_configuration() {
+    let Some(machine) = machine_with("llama-server") else { return };
+    let (guest, state) = boot(&machine, &OPTIONS);
+    assert_eq!((&state["backend"], &state["kind"]), (&json!("llama_server"), &json!("openai")), "{state}");
+    let begun = Instant::now();
+    let ask = r#"{"messages": [{"role": "user", "content": "Hi"}], "options": {"max_tokens": 8}}"#;
+    let answer = guest.call_for("9m", &["llm.chat", ask]).expect("it answers");
+    let (text, seconds) = (&answer["choices"][0]["message"]["content"], begun.elapsed().as_secs_f64());
+    assert!(text.as_str().is_some_and(|text| !text.trim().is_empty()), "{answer}");
+    eprintln!("  it says {text} after {seconds:.1} s: {}", answer["usage"]);
+    eprintln!("  llama_server with a model: {:?} (processes, MB)", usage(&guest, "llama_server"));
     guest.power_off();
 }
 
