@@ -21,7 +21,7 @@ use crate::failure::Failure;
 use crate::ollama::{Ollama, Starter};
 use crate::product::Board;
 use crate::quick;
-use crate::repository::Repository;
+use crate::repository::{Repository, short};
 use crate::signals::Signals;
 use crate::terminal::{Terminal, say};
 
@@ -65,7 +65,7 @@ fn build(options: &BuildrootOptions, repository: &Repository, signals: &Signals)
     again::prepare(&make, &configuration, &terminal)?;
     make.run(&terminal)?;
     say(format_args!("image    {}", places.images().display()));
-    say(format_args!("next     scripts/flash {}", places.image(options.board).display()));
+    say(format_args!("next     scripts/flash {}", short(&options.board.image(&places.output))));
     Ok(())
 }
 
@@ -107,11 +107,6 @@ impl Places {
 
     fn images(&self) -> PathBuf {
         self.output.join("images")
-    }
-
-    /// The image that is to be flashed.
-    fn image(&self, board: Board) -> PathBuf {
-        self.images().join("llmbasedos").join(format!("llmbasedos-{}.img.zst", board.name()))
     }
 
     /// Where all that make says is kept.

@@ -50,7 +50,7 @@ pub(crate) fn run(options: &FlashOptions, repository: &Repository, signals: &Sig
         return Err(choice::nobody(stated.is_some(), options.fixed_disk));
     }
     become_root(stated.as_ref(), person.is_some())?;
-    let image = image.map_or_else(|| source::newest(repository), |image| Ok(image.to_owned()))?;
+    let image = image.map_or_else(|| source::newest(&repository.path("build")), |image| Ok(image.to_owned()))?;
     let terminal = Terminal::new(format!("llmbasedos {} · flash · {}", env!("CARGO_PKG_VERSION"), short(&image)));
     let flash = Flash { options, person, terminal, signals };
     let (source, target) = flash.choose(&image, stated).map_err(|failure| failure.keeping("nothing was written"))?;

@@ -7,7 +7,7 @@ use clap::Args;
 /// What is written, where to, and what the machine is told at its first start.
 #[derive(Debug, Args)]
 pub(crate) struct FlashOptions {
-    /// The image, packed (.zst, .xz, .gz) or not [the one that was built last].
+    /// The image, packed (.zst, .xz, .gz) or not [the product image that was built last].
     pub(crate) image: Option<PathBuf>,
     /// The disk, as /dev/sdb or sdb; or a file in its place, of the size that it is to have. Without it the removable disks
     /// are listed, and you are asked.

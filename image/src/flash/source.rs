@@ -5,13 +5,15 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::process::{ChildStdout, Command, Stdio};
 
+use clap::ValueEnum;
+
 use super::input::Output;
 use super::piece::{self, PIECE};
 use super::table::{SECTOR, Table};
 use crate::cache::sha256_of;
 use crate::failure::Failure;
 use crate::process::Running;
-use crate::repository::Repository;
+use crate::product::Board;
 use crate::signals::Signals;
 use crate::terminal::Terminal;
 
@@ -191,18 +193,20 @@ fn sum_of(content: &str, name: &str) -> Option<String> {
     sums.next()
 }
 
-/// The image that was built last.
+/// The product image that was built last or put into the folder `build`. A quick image is none: its kernel has no drivers
+/// for the disks of a real machine.
 ///
 /// # Errors
 /// There is none.
-pub(super) fn newest(repository: &Repository) -> Result<PathBuf, Failure> {
-    let build = repository.path("build");
-    let folders = entries(&build).into_iter().filter(|path| path.is_dir()).chain([build.clone()]);
-    let images = folders.flat_map(|folder| entries(&folder)).filter(|path| is_image(path));
+pub(super) fn newest(build: &Path) -> Result<PathBuf, Failure> {
+    let outputs = entries(&build.join("buildroot"));
+    let built = outputs.iter().flat_map(|output| Board::value_variants().iter().map(|board| board.image(output)));
+    let images = built.chain(entries(build)).filter(|path| is_product_image(path) && path.is_file());
     let age = |path: &PathBuf| fs::metadata(path).and_then(|data| data.modified()).ok();
     images.max_by_key(age).ok_or_else(|| {
-        let why = format!("none was built in {}", build.display());
-        Failure::new("there is no image", why, "state one: scripts/flash IMAGE; or build one: scripts/build-image rpi4")
+        let why = format!("{} has no image of a board; a quick image is for QEMU alone", build.display());
+        let advice = "state one: scripts/flash IMAGE; or build one: scripts/build-image x86_64, rpi4 or rpi5";
+        Failure::new("there is no image", why, advice)
     })
 }
 
@@ -210,15 +214,17 @@ fn entries(folder: &Path) -> Vec<PathBuf> {
     fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()).collect()
 }
 
-/// `llmbasedos-….img`, packed or not, or the disk of a build.
-fn is_image(path: &Path) -> bool {
+/// `llmbasedos-….img`, packed or not.
+fn is_product_image(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let ends = [".img", ".img.zst", ".img.xz", ".img.gz"];
-    name == "disk.img" || (name.starts_with("llmbasedos-") && ends.iter().any(|end| name.ends_with(end)))
+    name.starts_with("llmbasedos-") && ends.iter().any(|end| name.ends_with(end))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::{Duration, SystemTime};
+
     use super::*;
 
     #[test]
@@ -233,10 +239,36 @@ mod tests {
 
     #[test]
     fn images_are_known_by_their_names() {
-        let sound = ["build/x86_64/disk.img", "llmbasedos-rpi4.img.zst", "build/llmbasedos-rpi5.img"];
-        assert!(sound.iter().all(|name| is_image(Path::new(name))));
-        for other in ["build/x86_64/machine.img", "llmbasedos-rpi4.img.zst.sha256", "raspios.img.xz"] {
-            assert!(!is_image(Path::new(other)), "{other}");
+        let sound = ["llmbasedos-rpi4.img.zst", "build/llmbasedos-rpi5.img"];
+        assert!(sound.iter().all(|name| is_product_image(Path::new(name))));
+        for other in ["build/x86_64/disk.img", "llmbasedos-rpi4.img.zst.sha256", "raspios.img.xz"] {
+            assert!(!is_product_image(Path::new(other)), "{other}");
         }
+    }
+
+    #[test]
+    fn the_product_image_that_was_made_last_is_taken_and_a_quick_one_never() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let put = |path: &str, age: u64| {
+            let path = folder.path().join(path);
+            fs::create_dir_all(path.parent().expect("inside")).expect("made");
+            let made = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000 - age);
+            File::create(&path).and_then(|file| file.set_modified(made)).expect("written");
+            path
+        };
+        put("x86_64/disk.img", 0);
+        put("x86_64-ollama/disk.img", 0);
+        let failure = newest(folder.path()).expect_err("none is a board's");
+        assert!(failure.to_string().contains("a quick image is for QEMU alone"), "{failure}");
+        // As `image product` leaves them.
+        let of_pc = put("buildroot/x86_64/images/llmbasedos/llmbasedos-x86_64.img.zst", 30);
+        put("buildroot/x86_64/images/llmbasedos/llmbasedos-x86_64.img.zst.sha256", 10);
+        put("buildroot/x86_64/images/llmbasedos/disk.img", 10);
+        assert_eq!(newest(folder.path()), Ok(of_pc));
+        let of_other_folder = put("buildroot/lite/images/llmbasedos/llmbasedos-rpi5.img.zst", 20);
+        put("llmbasedos-rpi4.img.xz", 25);
+        assert_eq!(newest(folder.path()), Ok(of_other_folder));
+        let fetched = put("llmbasedos-rpi4.img", 15);
+        assert_eq!(newest(folder.path()), Ok(fetched));
     }
 }

@@ -55,6 +55,15 @@ impl Board {
         if self == Self::Pc { Architecture::X86_64 } else { Architecture::Aarch64 }
     }
 
+    /// Where its image lies, below the folder that Buildroot builds in.
+    pub(crate) fn image(self, output: &Path) -> PathBuf {
+        output.join("images/llmbasedos").join(self.image_name())
+    }
+
+    fn image_name(self) -> String {
+        format!("llmbasedos-{}.img.zst", self.name())
+    }
+
     /// Which Raspberry Pi it is, if it is one.
     fn raspberry_pi(self) -> Option<Model> {
         match self {
@@ -119,7 +128,7 @@ pub(crate) fn run(options: &ProductOptions, repository: &Repository, signals: &S
 
 /// Packs the disk, and writes down its hash.
 fn pack(board: Board, image: &Image, folder: &Path, tools: &Tools<'_>) -> Result<PathBuf, Failure> {
-    let name = format!("llmbasedos-{}.img.zst", board.name());
+    let name = board.image_name();
     let packed = folder.join(&name);
     tools.run("zstd", &["-q", "-f", "-15", "-T0", &text(&image.disk), "-o", &text(&packed)])?;
     write(&folder.join(format!("{name}.sha256")), &format!("{}  {name}\n", sha256_of(&packed, tools.signals)?))?;
