@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::architecture::Architecture;
 use crate::buildroot::BuildrootCommand;
+use crate::failure::Means;
 use crate::flash::FlashOptions;
 use crate::http::Url;
 use crate::product::ProductOptions;
@@ -65,6 +66,29 @@ pub(crate) enum Command {
         #[arg(long, value_name = "DIR")]
         data: Option<PathBuf>,
     },
+}
+
+impl Command {
+    /// What it has where something is missing on the machine that it runs on.
+    pub(crate) fn means(&self) -> Means {
+        let (script, folders) = match self {
+            Self::Dev(_) => (
+                "scripts/run",
+                "--data DIR; LLMBASEDOS_CACHE=DIR for engine and weights, which need 1.2 GB while they are fetched",
+            ),
+            Self::Build(_) | Self::Boot(_) => {
+                ("scripts/run --qemu", "--output DIR; LLMBASEDOS_CACHE=DIR for what is fetched")
+            }
+            Self::Buildroot(_) => {
+                ("scripts/build-image", "--output DIR; --downloads DIR and LLMBASEDOS_CACHE=DIR for what is fetched")
+            }
+            Self::Product(_) => ("scripts/build-image", "--output DIR"),
+            Self::Flash(_) => ("scripts/flash", ""),
+            Self::Bench { .. } => ("scripts/run", ""),
+            Self::Test { .. } | Self::Size { .. } | Self::Release { .. } => ("scripts/test", ""),
+        };
+        Means { script, folders }
+    }
 }
 
 /// A named part of the tests.

@@ -43,12 +43,27 @@ impl Failure {
     pub(crate) fn io(verb: &str, path: &Path, error: &io::Error) -> Self {
         let advice = match error.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => DISK_FULL,
-            io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied => {
-                "use a folder that you may write to: --data DIR, LLMBASEDOS_CACHE=DIR"
+            io::ErrorKind::PermissionDenied if ["read", "find"].contains(&verb) => {
+                "see to it that you may read it, and run this again"
             }
+            io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied => NOT_WRITABLE,
             _ => "mend that and run this again",
         };
         Self::new(format!("cannot {verb} {}", path.display()), plain(error), advice)
+    }
+
+    /// The same with what the command that failed has for it, where something is missing on this machine.
+    pub(crate) fn remedied(mut self, means: Means) -> Self {
+        let Means { script, folders } = means;
+        if let Self::Error { advice, .. } = &mut self {
+            match advice.as_str() {
+                DISK_FULL if !folders.is_empty() => *advice = format!("{advice}\nor use a folder elsewhere: {folders}"),
+                NOT_WRITABLE if !folders.is_empty() => *advice = format!("{advice}: {folders}"),
+                NOT_INSTALLED => *advice = format!("run {script}, which installs what is missing"),
+                _ => {}
+            }
+        }
+        self
     }
 
     /// The exit code that the process ends with: 128 + the signal where one ended it.
@@ -76,9 +91,21 @@ impl Failure {
     }
 }
 
-/// What to do where the disk is full.
-pub(crate) const DISK_FULL: &str = "free some space, or use a folder elsewhere: --data DIR; LLMBASEDOS_CACHE=DIR for engine \
-                                    and weights, which need 1.2 GB while they are fetched; what is complete is kept";
+/// What a command has for a machine on which something is missing.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Means {
+    /// The script that installs the programs that it needs.
+    pub(crate) script: &'static str,
+    /// The options and variables that name its folders; none where it has none.
+    pub(crate) folders: &'static str,
+}
+
+/// What to do where the disk is full; as the next two it says more once it is [`Failure::remedied`].
+pub(crate) const DISK_FULL: &str = "free some space and run this again: what is complete is kept";
+/// What to do where a folder cannot be written to.
+const NOT_WRITABLE: &str = "use a folder that you may write to";
+/// What to do where a program is missing.
+pub(crate) const NOT_INSTALLED: &str = "install what is missing";
 
 /// An I/O error in words: without the "(os error 28)" that means nothing to a reader.
 pub(crate) fn plain(error: &io::Error) -> String {
@@ -100,6 +127,23 @@ mod tests {
         };
         assert_eq!((what.as_str(), why.as_str(), exit), ("cannot write /cache/x", "no space left on device", 1));
         assert_eq!(advice, DISK_FULL);
+    }
+
+    #[test]
+    fn a_command_adds_its_own_folders_and_its_script() {
+        let means = Means { script: "scripts/x", folders: "--output DIR" };
+        let advice = |failure: Failure| match failure.remedied(means) {
+            Failure::Error { advice, .. } => advice,
+            other @ Failure::Interrupted { .. } => panic!("an error: {other}"),
+        };
+        let io = |verb, number| Failure::io(verb, Path::new("x"), &io::Error::from_raw_os_error(number));
+        assert_eq!(advice(io("write", 30)), "use a folder that you may write to: --output DIR");
+        assert!(advice(io("write", 28)).ends_with("\nor use a folder elsewhere: --output DIR"));
+        assert_eq!(advice(io("read", 13)), "see to it that you may read it, and run this again");
+        assert_eq!(advice(Failure::new("", "", NOT_INSTALLED)), "run scripts/x, which installs what is missing");
+        assert_eq!(advice(Failure::new("", "", "report this")), "report this");
+        let none = Means { folders: "", ..means };
+        assert_eq!(io("write", 30).remedied(none), io("write", 30));
     }
 
     #[test]

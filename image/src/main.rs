@@ -41,6 +41,7 @@ fn main() -> ExitCode {
     match run(&cli.command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
+            let failure = failure.remedied(cli.command.means());
             terminal::print_failure(&failure);
             ExitCode::from(failure.exit_code())
         }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
-use crate::failure::Failure;
+use crate::failure::{Failure, NOT_INSTALLED, plain};
 use crate::signals::Signals;
 
 /// How often a running program and the signals are looked at.
@@ -131,11 +131,7 @@ pub(crate) fn foreground(command: &mut Command, signals: &Signals) -> Result<Exi
 
 fn not_started(command: &Command, error: &std::io::Error) -> Failure {
     let program = command.get_program().to_string_lossy().into_owned();
-    Failure::new(
-        format!("cannot start {program}"),
-        crate::failure::plain(error),
-        "run scripts/run, which installs and builds what is missing",
-    )
+    Failure::new(format!("cannot start {program}"), plain(error), NOT_INSTALLED)
 }
 
 #[cfg(test)]

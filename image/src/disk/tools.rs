@@ -7,7 +7,7 @@ use std::process::Command;
 
 use super::initramfs;
 use super::layout::{Layout, Place};
-use crate::failure::{Failure, plain};
+use crate::failure::{DISK_FULL, Failure};
 use crate::process;
 use crate::signals::Signals;
 
@@ -40,7 +40,9 @@ impl Tools<'_> {
         command.args(arguments).env("SOURCE_DATE_EPOCH", &epoch).env("E2FSPROGS_FAKE_TIME", &epoch).env("TZ", "UTC");
         command.env("MTOOLS_SKIP_CHECK", "1").env("LC_ALL", "C");
         process::ask(&mut command, self.signals)?.map_err(|why| {
-            Failure::new(format!("{program} failed"), why, "run scripts/run --qemu, which installs what is missing")
+            let is_full = why.contains("No space left on device");
+            let advice = if is_full { DISK_FULL } else { "mend that and run this again" };
+            Failure::new(format!("{program} failed"), why, advice)
         })
     }
 
@@ -106,7 +108,5 @@ pub(crate) fn text(path: &Path) -> String {
 }
 
 pub(crate) fn write(path: &Path, content: &str) -> Result<(), Failure> {
-    fs::write(path, content).map_err(|error| {
-        Failure::new(format!("cannot write {}", path.display()), plain(&error), "mend that and run this again")
-    })
+    fs::write(path, content).map_err(|error| Failure::io("write", path, &error))
 }

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use crate::failure::{Failure, plain};
+use crate::failure::{Failure, NOT_INSTALLED, plain};
 
 /// A FAT file system on a disk.
 #[derive(Debug)]
@@ -62,5 +62,5 @@ impl Card {
 }
 
 fn not_started(program: &str, error: &std::io::Error) -> Failure {
-    Failure::new(format!("cannot start {program}"), plain(error), "run scripts/flash, which installs what is missing")
+    Failure::new(format!("cannot start {program}"), plain(error), NOT_INSTALLED)
 }
