@@ -1,6 +1,7 @@
 //! The file systems on the disk, each made as a file of the size of its partition.
 
 use std::collections::BTreeSet;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use spec::boot::{CONFIG_PARTITION, DATA_PARTITION};
@@ -11,6 +12,9 @@ use crate::failure::Failure;
 
 /// What the owner finds in `llmbasedos.toml`.
 const EXAMPLE: &str = include_str!("llmbasedos.toml");
+
+/// What mcopy(1) says where a file does not fit.
+const FAT_FULL: &str = "Disk full";
 
 /// A file of the data partition: where it comes from, its path there, whether it is run.
 pub(crate) type DataFile = (PathBuf, String, bool);
@@ -29,9 +33,21 @@ impl Tools<'_> {
                     self.run("mmd", &["-i", &at, &format!("::/{folder}")])?;
                 }
             }
-            self.run("mcopy", &["-i", &at, &text(source), &format!("::/{target}")])?;
+            let copied = self.run("mcopy", &["-i", &at, &text(source), &format!("::/{target}")]);
+            copied.map_err(|failure| match failure.to_string().ends_with(FAT_FULL) {
+                true => self.fat_full(partition, files),
+                false => failure,
+            })?;
         }
         Ok(image)
+    }
+
+    /// Says how much these files take, and what their file system has.
+    fn fat_full(&self, partition: &str, files: &[(&Path, &str)]) -> Failure {
+        const ADVICE: &str = "leave drivers out of the kernel, or have them built as modules: buildroot-config/board";
+        let bytes = files.iter().filter_map(|(source, _)| fs::metadata(source).ok()).map(|data| data.len()).sum();
+        let of_it = "it without the tables of its file system";
+        self.too_large("what the firmware starts", of_it, bytes, partition, ADVICE)
     }
 
     /// The partition with the owner's `llmbasedos.toml`, which every PC can write, and with a file of the
@@ -98,4 +114,29 @@ impl Tools<'_> {
 /// The folders that a path lies in: of `a/b/c` these are `a` and `a/b`.
 fn folders_above(path: &str) -> impl Iterator<Item = &str> {
     path.match_indices('/').filter_map(move |(slash, _)| path.get(..slash))
+}
+
+#[cfg(test)]
+mod tests {
+    use spec::boot::Slot;
+
+    use super::*;
+    use crate::disk::layout::Layout;
+    use crate::signals::Signals;
+
+    #[test]
+    fn a_kernel_that_is_too_large_is_refused_with_both_sizes() {
+        let (work, signals) = (tempfile::tempdir().expect("a folder"), Signals::watch().expect("signals"));
+        let tools = Tools { work: work.path(), host: None, layout: Layout::default(), epoch: 0, signals: &signals };
+        let (kernel, sum) = (work.path().join("uki.efi"), work.path().join("uki.sum"));
+        set_size(&kernel, 64 << 20).expect("made");
+        write(&sum, "0").expect("written");
+        let files = [(sum.as_path(), "uki.sum"), (kernel.as_path(), "uki.efi")];
+        let failure = tools.fat(Slot::A.boot_partition(), &["-n", "BOOT"], &files).expect_err("it has tables, too");
+        let words = "what the firmware starts is too large: it without the tables of its file system takes 65 MiB, and \
+                     the partition boot-a has 64";
+        assert_eq!(failure.to_string(), words);
+        set_size(&kernel, 63 << 20).expect("made");
+        tools.fat(Slot::A.boot_partition(), &["-n", "BOOT"], &files).expect("it fits");
+    }
 }

@@ -68,6 +68,7 @@ impl Root<'_> {
         let resized = File::options().write(true).open(&image).and_then(|file| file.set_len(blocks * block));
         resized.map_err(|error| Failure::io("write", &image, &error))?;
         let hash = hash_tree(tools, &image, blocks)?;
+        fits(tools, &image, slot)?;
         Ok((image, RootImage { slot, blocks, hash }))
     }
 
@@ -125,6 +126,16 @@ impl Root<'_> {
     }
 }
 
+/// Refuses an image that is larger than the partition of its slot.
+fn fits(tools: &Tools<'_>, image: &Path, slot: Slot) -> Result<(), Failure> {
+    const ADVICE: &str = "leave something out of it: Ollama (a product image: --lite), or what a --local-fragment adds";
+    let bytes = fs::metadata(image).map_err(|error| Failure::io("read", image, &error))?.len();
+    if bytes <= tools.layout.place(slot.root_partition())?.size {
+        return Ok(());
+    }
+    Err(tools.too_large("the root", "it with its hash tree", bytes, slot.root_partition(), ADVICE))
+}
+
 /// Removes what is there, a folder with all that is in it.
 fn remove(path: &Path) -> Result<(), Failure> {
     let outcome = match fs::symlink_metadata(path) {
@@ -178,4 +189,25 @@ fn copy(source: &Path, target: &Path, mode: u32) -> Result<(), Failure> {
     fs::copy(source, target).map_err(|error| Failure::io("copy", source, &error))?;
     let set = fs::set_permissions(target, Permissions::from_mode(mode));
     set.map_err(|error| Failure::io("write", target, &error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::layout::Layout;
+    use crate::signals::Signals;
+
+    #[test]
+    fn a_root_that_is_too_large_is_refused_with_both_sizes() {
+        let (work, signals) = (tempfile::tempdir().expect("a folder"), Signals::watch().expect("signals"));
+        let tools = Tools { work: work.path(), host: None, layout: Layout::default(), epoch: 0, signals: &signals };
+        let image = work.path().join("root.img");
+        let of_size = |bytes: u64| File::create(&image).and_then(|file| file.set_len(bytes)).expect("made");
+        of_size(512 << 20);
+        assert_eq!(fits(&tools, &image, Slot::A), Ok(()));
+        of_size((512 << 20) + 4096);
+        let failure = fits(&tools, &image, Slot::A).expect_err("a block too many").to_string();
+        let words = "the root is too large: it with its hash tree takes 513 MiB, and the partition root-a has 512";
+        assert_eq!(failure, words);
+    }
 }

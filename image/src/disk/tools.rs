@@ -11,6 +11,8 @@ use crate::failure::{DISK_FULL, Failure};
 use crate::process;
 use crate::signals::Signals;
 
+const MIB: u64 = 1 << 20;
+
 /// What makes file systems, with all that could make two builds differ held still.
 pub(crate) struct Tools<'a> {
     pub(crate) work: &'a Path,
@@ -44,6 +46,13 @@ impl Tools<'_> {
             let advice = if is_full { DISK_FULL } else { "mend that and run this again" };
             Failure::new(format!("{program} failed"), why, advice)
         })
+    }
+
+    /// Says that something takes more than its partition has: `of_it` is what takes that much.
+    pub(super) fn too_large(&self, what: &str, of_it: &str, bytes: u64, partition: &str, advice: &str) -> Failure {
+        let there = self.layout.place(partition).map_or(0, |place| place.size) / MIB;
+        let why = format!("{of_it} takes {} MiB, and the partition {partition} has {there}", bytes.div_ceil(MIB));
+        Failure::new(format!("{what} is too large"), why, advice)
     }
 
     pub(crate) fn initramfs(&self, init: &Path, modules: &Path, folder: &Path) -> Result<PathBuf, Failure> {
