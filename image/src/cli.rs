@@ -27,7 +27,7 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Start the whole system on this machine and let an agent wake up once.
-    #[command(override_help = include_str!("dev/help.txt"))]
+    #[command(override_usage = "scripts/run [OPTIONS]", override_help = include_str!("dev/help.txt"))]
     Dev(DevOptions),
     /// Run every test, or those of one suite.
     Test {
@@ -41,6 +41,7 @@ pub(crate) enum Command {
     /// Make the image of a board from what Buildroot has built.
     Product(ProductOptions),
     /// Write an image onto a disk or a card.
+    #[command(override_usage = "scripts/flash [OPTIONS] [IMAGE] [DEVICE]", override_help = include_str!("flash/help.txt"))]
     Flash(FlashOptions),
     /// Build the product image with Buildroot, and what Buildroot's hooks call.
     #[command(subcommand)]
@@ -225,7 +226,41 @@ fn listen_address(text: &str) -> Result<SocketAddr, String> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
+    use clap::CommandFactory as _;
+
     use super::*;
+
+    /// The long options that a text tells of.
+    fn told(text: &str) -> BTreeSet<&str> {
+        let words = text.split(|letter: char| !letter.is_ascii_lowercase() && letter != '-');
+        words.filter_map(|word| word.strip_prefix("--")).collect()
+    }
+
+    #[test]
+    fn what_the_scripts_show_as_their_help_tells_of_every_option_and_of_no_other() {
+        let (dev, flash, build) =
+            (include_str!("dev/help.txt"), include_str!("flash/help.txt"), include_str!("buildroot/help.txt"));
+        // `scripts/run` takes one more.
+        for (text, commands, script) in [
+            (dev, &[&["dev"][..], &["boot"]][..], &["qemu"][..]),
+            (flash, &[&["flash"]], &[]),
+            (build, &[&["buildroot", "build"]], &[]),
+        ] {
+            let mut options: BTreeSet<String> = script.iter().map(|name| (*name).to_owned()).collect();
+            for path in commands {
+                let mut command = Cli::command();
+                for name in *path {
+                    command = command.find_subcommand(name).expect("there").clone();
+                }
+                options.extend(command.get_arguments().filter_map(|option| option.get_long()).map(str::to_owned));
+            }
+            let mut told = told(text);
+            told.remove("help");
+            assert_eq!(told, options.iter().map(String::as_str).collect(), "{commands:?}");
+        }
+    }
 
     fn dev(arguments: &[&str]) -> Result<DevOptions, clap::Error> {
         let words = ["image", "dev"].iter().chain(arguments);

@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process, kill_process_group, test_kill_process};
 
-use crate::workbench::{Ended, Workbench, finish, repository, scripts_run, two_free_ports, until};
+use crate::workbench::{Ended, Workbench, finish, repository, run, scripts_run, two_free_ports, until};
 
 fn pid(number: u32) -> Pid {
     Pid::from_raw(i32::try_from(number).expect("small")).expect("not zero")
@@ -27,6 +27,28 @@ fn a_wrong_command_line_says_what_would_be_right() {
         bench.run_dev(arguments).expect_code(2).expect_words(&[words]);
     }
     assert!(!bench.path("data").exists(), "nothing was begun");
+}
+
+#[test]
+fn a_script_shows_its_help_before_it_installs_or_builds_anything() {
+    let bench = Workbench::new();
+    for tool in ["apt-get", "sudo", "cargo", "rustup"] {
+        bench.stand_in(tool, "echo \"$0 was called\" >&2; exit 1");
+    }
+    let search = format!("{}:{}", bench.path("bin").display(), std::env::var("PATH").expect("a PATH"));
+    for (script, words) in [
+        ("run", "Usage: scripts/run "),
+        ("flash", "Usage: scripts/flash "),
+        ("build-image", "Usage: scripts/build-image "),
+    ] {
+        for arguments in [&["--help"][..], &["x86_64", "-h"]] {
+            let mut command = Command::new("bash");
+            command.arg(repository().join("scripts").join(script)).args(arguments).env("PATH", &search);
+            command.env("CARGO_HOME", bench.path("home"));
+            let ended = run(command);
+            assert_eq!((ended.expect_code(0).stderr.as_str(), ended.stdout.contains(words)), ("", true), "{script}");
+        }
+    }
 }
 
 #[test]
