@@ -24,8 +24,10 @@ impl Settings {
         })?;
         if settings.wifi.is_some() {
             settings.ask_wifi(person)?;
-        } else {
-            settings.ask_address(person)?;
+        }
+        settings.ask_address(person)?;
+        if settings.wifi.is_none() {
+            settings.ask_setup_passphrase(person)?;
         }
         settings.question(person, "set-up code [it makes one and shows it on its screen]:", |settings, answer| {
             settings.setup_code = answer.map(SecretText::new);
@@ -53,6 +55,15 @@ impl Settings {
         }
         self.question(person, "router [none]:", |settings, answer| settings.router = answer)?;
         self.question(person, "name server [none]:", |settings, answer| settings.dns = answer.into_iter().collect())
+    }
+
+    /// Without a cable it is set up through a Wi-Fi of its own, and without a screen nobody sees what opens that.
+    fn ask_setup_passphrase(&mut self, person: &Person<'_>) -> Result<(), Failure> {
+        let question =
+            "passphrase of its own Wi-Fi for the set-up, not shown [it makes one and shows it on its screen]:";
+        self.secret_question(person, question, |settings, answer| {
+            settings.setup_passphrase = answer.map(SecretText::new);
+        })
     }
 
     /// Asks until the answer is sound; nothing means what stands in brackets.

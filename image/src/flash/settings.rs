@@ -27,7 +27,7 @@ pub(super) struct Settings {
     pub(super) dns: Vec<String>,
     pub(super) wifi: Option<Wifi>,
     /// By which its owner comes into the network that it opens itself.
-    setup_passphrase: Option<SecretText>,
+    pub(super) setup_passphrase: Option<SecretText>,
     /// By which its owner claims it.
     pub(super) setup_code: Option<SecretText>,
 }

@@ -337,16 +337,20 @@ fn a_person_is_asked_once_and_then_for_the_settings() {
     screen.press("10.0.0.1\n");
     screen.expect("name server [none]:");
     screen.press("\n");
+    screen.expect("passphrase of its own Wi-Fi for the set-up, not shown [it makes one and shows it on its screen]:");
+    screen.press("short\n");
+    let after = screen.expect("network.setup_passphrase: must be");
+    assert!(!after.contains("short"), "{after}");
+    screen.expect("passphrase of its own Wi-Fi");
+    screen.press("typed by hand\n");
     screen.expect("set-up code [it makes one and shows it on its screen]:");
     screen.press("\n");
     screen.expect("open http://attic.local in a minute.");
     assert_eq!(screen.code(), Some(0));
     expect_image(&bench, &card);
-    assert!(
-        settings(&card).contains("[network]\naddress = \"10.0.0.5/24\"\ngateway = \"10.0.0.1\"\n#"),
-        "{}",
-        settings(&card)
-    );
+    let network =
+        "[network]\nsetup_passphrase = \"typed by hand\"\naddress = \"10.0.0.5/24\"\ngateway = \"10.0.0.1\"\n#";
+    assert!(settings(&card).contains(network), "{}", settings(&card));
 }
 
 #[test]
@@ -371,13 +375,24 @@ fn a_passphrase_is_asked_for_and_shown_nowhere() {
     let after = screen.expect("your country, such as DE [not said]:");
     assert!(!after.contains("horse"), "{after}");
     screen.press("de\n");
+    screen.expect("address [dhcp]:");
+    screen.press("192.168.1.20/24\n");
+    screen.expect("router [none]:");
+    screen.press("192.168.1.1\n");
+    screen.expect("name server [none]:");
+    screen.press("\n");
     screen.expect("set-up code [it makes one and shows it on its screen]:");
     screen.press("attic-2026\n");
     screen.expect("open http://llmbasedos.local in a minute.");
     assert_eq!(screen.code(), Some(0));
     let written = "\n[[network.wifi]]\nssid = \"At home\"\npassphrase = \"correct horse\"\ncountry = \"DE\"\n";
     assert!(settings(&card).ends_with(written), "{}", settings(&card));
-    assert!(settings(&card).contains("\n[gateway]\nsetup_code = \"attic-2026\"\n"), "{}", settings(&card));
+    for table in [
+        "\n[gateway]\nsetup_code = \"attic-2026\"\n",
+        "\n[network]\naddress = \"192.168.1.20/24\"\ngateway = \"192.168.1.1\"\n",
+    ] {
+        assert!(settings(&card).contains(table), "{}", settings(&card));
+    }
 }
 
 #[test]
