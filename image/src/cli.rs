@@ -131,7 +131,8 @@ pub(crate) struct BuildOptions {
     /// folder with bin/ollama and lib/ollama.
     #[arg(long, value_name = "DIR|ARCHIVE", conflicts_with = "with_model")]
     pub(crate) ollama: Option<PathBuf>,
-    /// Keep Ollama's runners for graphics cards, which are gigabytes.
+    /// Keep Ollama's runners for graphics cards: gigabytes, for which both roots are made larger. The drivers that they
+    /// need are not there.
     #[arg(long, requires = "ollama")]
     pub(crate) ollama_gpu: bool,
     /// Put a model onto the data partition that Ollama has from the first start on.
@@ -140,8 +141,8 @@ pub(crate) struct BuildOptions {
     /// For tests of Wi-Fi: a kernel with two simulated radios, and wpa_supplicant.
     #[arg(long, conflicts_with_all = ["with_model", "ollama"])]
     pub(crate) with_radios: bool,
-    /// The folder that it is built in [the checkout's ./build/<ARCHITECTURE>, with a model …-model, with Ollama …-ollama,
-    /// with radios …-radios].
+    /// The folder that it is built in [the checkout's ./build/<ARCHITECTURE>, with a model …-model, with Ollama …-ollama
+    /// or …-ollama-gpu, with radios …-radios].
     #[arg(long, value_name = "DIR")]
     pub(crate) output: Option<PathBuf>,
 }

@@ -66,6 +66,9 @@ fn asked(options: &BuildrootOptions, places: &Places, ollama: Option<&Path>) -> 
     if options.lite {
         lines.push_str("# BR2_PACKAGE_OLLAMA is not set\nBR2_PACKAGE_LLAMA_SERVER=y\n");
     }
+    if options.ollama_gpu {
+        lines.push_str("BR2_PACKAGE_OLLAMA_GPU=y\n");
+    }
     if let Some(ollama) = ollama {
         lines.push_str(&format!("BR2_PACKAGE_OLLAMA_LOCAL=\"{}\"\n", ollama.display()));
     }

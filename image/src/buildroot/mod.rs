@@ -19,7 +19,6 @@ use std::path::{Path, PathBuf};
 use crate::cache::{make_folder, remove_folder};
 use crate::failure::Failure;
 use crate::ollama::{Ollama, Starter};
-use crate::product::Board;
 use crate::quick;
 use crate::repository::{Repository, short};
 use crate::signals::Signals;
@@ -49,7 +48,7 @@ fn build(options: &BuildrootOptions, repository: &Repository, signals: &Signals)
     let places = Places::of(options, repository)?;
     let tree = Tree::find(options.buildroot.as_deref(), repository)?;
     let starter = options.starter_model.as_deref().map(Starter::open).transpose()?;
-    let ollama = options.ollama.as_deref().map(|given| ollama(given, options.board, &places, signals)).transpose()?;
+    let ollama = options.ollama.as_deref().map(|given| ollama(given, options, &places, signals)).transpose()?;
     let configuration = Configuration::of(options, &places, ollama.as_deref())?;
     let starter = starter.as_ref().map(Starter::path).transpose()?;
     let mut make = Make { tree: &tree, places: &places, options, starter, compiler: None, signals };
@@ -69,11 +68,10 @@ fn build(options: &BuildrootOptions, repository: &Repository, signals: &Signals)
     Ok(())
 }
 
-/// The folder with the Ollama that is given, looked at: an archive is unpacked beside what Buildroot builds, without what is
-/// for graphics cards.
-fn ollama(given: &Path, board: Board, places: &Places, signals: &Signals) -> Result<PathBuf, Failure> {
+/// The folder with the Ollama that is given, looked at: an archive is unpacked beside what Buildroot builds.
+fn ollama(given: &Path, options: &BuildrootOptions, places: &Places, signals: &Signals) -> Result<PathBuf, Failure> {
     remove_folder(&places.output.join("ollama"))?;
-    let opened = Ollama::open(given, board.architecture(), false, &places.output, signals)?;
+    let opened = Ollama::open(given, options.board.architecture(), options.ollama_gpu, &places.output, signals)?;
     fs::canonicalize(opened.folder()).map_err(|error| Failure::io("find", given, &error))
 }
 

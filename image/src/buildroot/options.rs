@@ -34,6 +34,8 @@ pub(crate) struct BuildrootOptions {
     pub(crate) list_sources: bool,
     #[arg(long, value_name = "DIR|ARCHIVE", conflicts_with = "lite")]
     pub(crate) ollama: Option<PathBuf>,
+    #[arg(long, conflicts_with = "lite")]
+    pub(crate) ollama_gpu: bool,
     #[arg(long)]
     pub(crate) lite: bool,
     #[arg(long, value_name = "FILE.gguf")]

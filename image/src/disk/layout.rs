@@ -25,6 +25,9 @@ const SECTOR: u64 = 512;
 /// A disk needs room for the table behind the partitions as well.
 const BEHIND: u64 = MIB;
 
+/// The usual size of a root, and the step in which it is larger, in MiB.
+const ROOT_MIB: u64 = 512;
+
 /// A partition of the layout.
 #[derive(Debug, Clone)]
 pub(crate) struct Partition {
@@ -56,9 +59,18 @@ pub(crate) struct Layout {
     pub(crate) table: Table,
     /// How much its data take from the beginning, in MiB.
     pub(crate) data_mib: u64,
+    /// How much larger than usual each of its roots is, in MiB.
+    pub(crate) root_mib: u64,
 }
 
 impl Layout {
+    /// The same with roots for an image of so many bytes, and for a later one that is larger by a quarter; no smaller than
+    /// they are.
+    pub(crate) fn with_root_of(self, bytes: u64) -> Self {
+        let wanted = (bytes + bytes / 4).div_ceil(MIB).next_multiple_of(ROOT_MIB);
+        Self { root_mib: self.root_mib.max(wanted.saturating_sub(ROOT_MIB)), ..self }
+    }
+
     /// All partitions in the order in which they lie. The data are the last, so that they can be grown to the disk's end.
     pub(crate) fn partitions(self) -> Vec<Partition> {
         let names = match self.table {
@@ -84,7 +96,7 @@ impl Layout {
             CONFIG_PARTITION => 16,
             // With less than two groups of blocks ext4 has no second superblock to be mended from.
             DATA_PARTITION => 384 + self.data_mib,
-            _ if [Slot::A.root_partition(), Slot::B.root_partition()].contains(&name) => 512,
+            _ if [Slot::A.root_partition(), Slot::B.root_partition()].contains(&name) => ROOT_MIB + self.root_mib,
             // The kernel of a 64-bit ARM is not packed.
             _ if [Slot::A.boot_partition(), Slot::B.boot_partition()].contains(&name) => 64,
             _ => 1,
@@ -261,7 +273,7 @@ mod tests {
     fn the_card_of_a_raspberry_pi_is_read_back_as_others_read_it() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("card");
-        let layout = Layout { table: Table::Mbr, data_mib: 0 };
+        let layout = Layout { table: Table::Mbr, ..Layout::default() };
         let places = layout.create(&path).expect("made");
         assert!(layout.is_that_of(&path).expect("read"));
         assert!(Layout { data_mib: 1, ..layout }.is_that_of(&path).expect("read"), "data may have grown");
@@ -287,9 +299,34 @@ mod tests {
     }
 
     #[test]
+    fn a_large_root_gets_partitions_with_room_for_a_larger_one_and_its_disk_is_no_other_ones() {
+        let folder = tempfile::tempdir().expect("a folder");
+        for (root_mib, partition_mib) in [(0, 512), (409, 512), (410, 1024), (2867, 3584), (2868, 4096)] {
+            let layout = Layout::default().with_root_of(root_mib * MIB);
+            for slot in [Slot::A, Slot::B] {
+                assert_eq!(layout.place(slot.root_partition()).expect("there").size, partition_mib * MIB, "{root_mib}");
+            }
+        }
+        for table in [Table::Gpt, Table::Mbr] {
+            let usual = Layout { table, ..Layout::default() };
+            assert_eq!(usual.with_root_of(100 * MIB), usual);
+            let large = usual.with_root_of(3000 * MIB);
+            let places = large.places().into_iter().map(|(_, place)| place);
+            let mut places: Vec<Place> = places.collect();
+            places.sort_by_key(|place| place.start);
+            assert!(places.windows(2).all(|two| two[0].start + two[0].size <= two[1].start), "{places:?}");
+            let (of_usual, of_large) = (folder.path().join("usual"), folder.path().join("large"));
+            usual.create(&of_usual).expect("made");
+            large.create(&of_large).expect("made");
+            assert!(large.is_that_of(&of_large).expect("read") && usual.is_that_of(&of_usual).expect("read"));
+            assert!(!large.is_that_of(&of_usual).expect("read") && !usual.is_that_of(&of_large).expect("read"));
+        }
+    }
+
+    #[test]
     fn both_tables_hold_the_same_partitions_but_for_the_one_that_uefi_wants() {
         let sorted = |table| {
-            let mut partitions = Layout { table, data_mib: 7 }.partitions();
+            let mut partitions = Layout { table, data_mib: 7, root_mib: 512 }.partitions();
             partitions.sort_by_key(|one| one.name);
             partitions.into_iter().map(|one| (one.name, one.size)).collect::<Vec<_>>()
         };

@@ -25,6 +25,7 @@ mod state;
 mod tools;
 mod uki;
 
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use spec::boot::{BootState, CONFIG_PARTITION, DATA_PARTITION, INIT, RootImage, STATE_PARTITION, Slot};
@@ -53,6 +54,8 @@ pub(crate) struct Parts {
     /// What lies on the data partition from the beginning, and the room that it is given there, in MiB.
     pub(crate) data: Vec<DataFile>,
     pub(crate) data_mib: u64,
+    /// Whether its root is larger than usual: the partitions are then made for it.
+    pub(crate) has_large_root: bool,
 }
 
 /// What starts the kernel of a slot.
@@ -99,13 +102,13 @@ struct Kernel {
 }
 
 impl Parts {
-    /// Where their partitions lie.
+    /// Where their partitions lie, as far as that does not depend on the root.
     pub(crate) fn layout(&self) -> Layout {
         let table = match self.loader {
             Loader::Grub { .. } => Table::Gpt,
             Loader::RaspberryPi(_) => Table::Mbr,
         };
-        Layout { table, data_mib: self.data_mib }
+        Layout { table, data_mib: self.data_mib, ..Layout::default() }
     }
 
     /// Puts them together in `folder`.
@@ -118,6 +121,7 @@ impl Parts {
     ) -> Result<Image, Failure> {
         let stage = terminal.stage("root", "erofs with its hash tree", "making");
         let root = self.root(tools, repository)?;
+        let tools = &Tools { layout: self.layout_for(&root, tools)?, ..*tools };
         stage.finish(&format!("{:.1} MB", megabytes(&root.image)?));
 
         let stage = terminal.stage("kernel", "with its initramfs", "packing");
@@ -136,6 +140,14 @@ impl Parts {
         let root = root::Root { tree: &self.tree, modules: &self.modules, loaded: &loaded, repository };
         let (image, verified) = root.make(tools, Slot::A)?;
         Ok(Root { image, verified, first_modules })
+    }
+
+    /// The layout with this root, for which there is room.
+    fn layout_for(&self, root: &Root, tools: &Tools<'_>) -> Result<Layout, Failure> {
+        let data = fs::metadata(&root.image).map_err(|error| Failure::io("read", &root.image, &error))?;
+        let layout = if self.has_large_root { tools.layout.with_root_of(data.len()) } else { tools.layout };
+        root::check_size(&Tools { layout, ..*tools }, data.len(), root.verified.slot)?;
+        Ok(layout)
     }
 
     fn kernel(&self, folder: &Path, tools: &Tools<'_>, root: &Root) -> Result<Kernel, Failure> {

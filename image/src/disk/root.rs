@@ -68,7 +68,6 @@ impl Root<'_> {
         let resized = File::options().write(true).open(&image).and_then(|file| file.set_len(blocks * block));
         resized.map_err(|error| Failure::io("write", &image, &error))?;
         let hash = hash_tree(tools, &image, blocks)?;
-        fits(tools, &image, slot)?;
         Ok((image, RootImage { slot, blocks, hash }))
     }
 
@@ -126,10 +125,9 @@ impl Root<'_> {
     }
 }
 
-/// Refuses an image that is larger than the partition of its slot.
-fn fits(tools: &Tools<'_>, image: &Path, slot: Slot) -> Result<(), Failure> {
+/// Refuses an image of so many bytes where the partition of its slot is smaller.
+pub(super) fn check_size(tools: &Tools<'_>, bytes: u64, slot: Slot) -> Result<(), Failure> {
     const ADVICE: &str = "leave something out of it: Ollama (a product image: --lite), or what a --local-fragment adds";
-    let bytes = fs::metadata(image).map_err(|error| Failure::io("read", image, &error))?.len();
     if bytes <= tools.layout.place(slot.root_partition())?.size {
         return Ok(());
     }
@@ -201,12 +199,8 @@ mod tests {
     fn a_root_that_is_too_large_is_refused_with_both_sizes() {
         let (work, signals) = (tempfile::tempdir().expect("a folder"), Signals::watch().expect("signals"));
         let tools = Tools { work: work.path(), host: None, layout: Layout::default(), epoch: 0, signals: &signals };
-        let image = work.path().join("root.img");
-        let of_size = |bytes: u64| File::create(&image).and_then(|file| file.set_len(bytes)).expect("made");
-        of_size(512 << 20);
-        assert_eq!(fits(&tools, &image, Slot::A), Ok(()));
-        of_size((512 << 20) + 4096);
-        let failure = fits(&tools, &image, Slot::A).expect_err("a block too many").to_string();
+        assert_eq!(check_size(&tools, 512 << 20, Slot::A), Ok(()));
+        let failure = check_size(&tools, (512 << 20) + 4096, Slot::A).expect_err("a block too many").to_string();
         let words = "the root is too large: it with its hash tree takes 513 MiB, and the partition root-a has 512";
         assert_eq!(failure, words);
     }

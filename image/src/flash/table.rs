@@ -103,14 +103,15 @@ mod tests {
 
     #[test]
     fn a_disk_of_ours_is_known_by_names_or_by_its_identifier() {
-        for (table, behind) in [(layout::Table::Gpt, 1 << 20), (layout::Table::Mbr, 0)] {
-            let layout = Layout { table, data_mib: 0 };
+        let tables = [(layout::Table::Gpt, 1 << 20), (layout::Table::Mbr, 0)];
+        for ((table, behind), root_mib) in tables.into_iter().flat_map(|table| [(table, 0), (table, 3584)]) {
+            let layout = Layout { table, root_mib, ..Layout::default() };
             let read = Table::read(&of_ours(layout)).expect("ours");
             let config = layout.place(CONFIG_PARTITION).expect("there");
             let data = layout.place(DATA_PARTITION).expect("there");
             assert_eq!((read.config, read.size), (config.start, data.start + data.size + behind));
         }
-        let mut others = of_ours(Layout { table: layout::Table::Mbr, data_mib: 0 });
+        let mut others = of_ours(Layout { table: layout::Table::Mbr, ..Layout::default() });
         others[440] ^= 1;
         assert_eq!(Table::read(&others).expect_err("another"), "its partition table is none of ours");
     }

@@ -87,7 +87,7 @@ impl Ollama {
         for path in entries(source)? {
             let target = target.join(path.file_name().unwrap_or_default());
             if path.is_symlink() {
-                link(&path, &target)?;
+                link(&path, &target, source.parent() == Some(&self.folder.join(RUNNERS)))?;
             } else if path.is_file() {
                 copy(&path, &target)?;
             } else if self.with_accelerators {
@@ -96,6 +96,12 @@ impl Ollama {
         }
         Ok(())
     }
+}
+
+/// Whether the tree of a root has runners for graphics cards: it is larger than others then.
+pub(crate) fn has_accelerators(tree: &Path) -> bool {
+    let entries = fs::read_dir(tree.join("usr").join(RUNNERS)).into_iter().flatten().flatten();
+    entries.map(|entry| entry.path()).any(|path| path.is_dir())
 }
 
 fn entries(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
@@ -107,15 +113,17 @@ fn copy(source: &Path, target: &Path) -> Result<(), Failure> {
     fs::copy(source, target).map(drop).map_err(|error| Failure::io("copy", source, &error))
 }
 
-/// Copies a link between files of one folder, as those between the names of a library are. No other gets onto a root.
-fn link(source: &Path, target: &Path) -> Result<(), Failure> {
+/// Copies a link between files of one folder, as those between the names of a library are; or, from one folder with
+/// runners, into another, where two have the same library. No other gets onto a root.
+fn link(source: &Path, target: &Path, is_below: bool) -> Result<(), Failure> {
     let leads_to = fs::read_link(source).map_err(|error| Failure::io("read", source, &error))?;
-    let mut parts = leads_to.components();
-    match (parts.next(), parts.next()) {
-        (Some(Component::Normal(_)), None) => {}
+    let parts: Vec<Component<'_>> = leads_to.components().collect();
+    match parts.as_slice() {
+        [Component::Normal(_)] => {}
+        [Component::ParentDir, Component::Normal(_), Component::Normal(_)] if is_below => {}
         _ => {
             let what = format!("{} leads to {}", source.display(), leads_to.display());
-            return Err(Failure::new(what, "in a release links lead to files beside them", ADVICE));
+            return Err(Failure::new(what, "in a release links lead to other files of its runners", ADVICE));
         }
     }
     let _ = fs::remove_file(target);
@@ -192,6 +200,9 @@ mod tests {
         fs::set_permissions(at(PROGRAM), fs::Permissions::from_mode(0o755)).expect("set");
         fs::write(at("lib/ollama/libllama.so.0.1"), "").expect("written");
         symlink("libllama.so.0.1", at("lib/ollama/libllama.so")).expect("made");
+        // As its makers put what two folders have into one (`scripts/deduplicate_cuda_libs.sh` of Ollama).
+        fs::create_dir(at("lib/ollama/mlx_cuda_v12")).expect("made");
+        symlink("../cuda_v12/libggml-cuda.so", at("lib/ollama/mlx_cuda_v12/libggml-cuda.so")).expect("made");
         folder
     }
 
@@ -214,7 +225,10 @@ mod tests {
             assert_eq!(mode & 0o111, 0o111, "it can be run");
             assert!(at("usr/lib/ollama/llama-server").is_file());
             assert_eq!(fs::read_link(at("usr/lib/ollama/libllama.so")).expect("a link"), Path::new("libllama.so.0.1"));
-            assert_eq!(at("usr/lib/ollama/cuda_v12/libggml-cuda.so").exists(), has_them);
+            for folder in ["cuda_v12", "mlx_cuda_v12"] {
+                assert_eq!(at("usr/lib/ollama").join(folder).join("libggml-cuda.so").exists(), has_them, "{folder}");
+            }
+            assert_eq!(has_accelerators(tree.path()), has_them);
         }
     }
 
@@ -251,11 +265,18 @@ mod tests {
 
     #[test]
     fn no_link_leads_out_of_the_folder() {
-        let given = release();
-        symlink("../../../etc/passwd", given.path().join("lib/ollama/libevil.so")).expect("made");
-        let tree = tempfile::tempdir().expect("a folder");
-        let ollama = open(given.path(), Architecture::X86_64, false).expect("its programs are sound");
-        let said = ollama.install(tree.path()).expect_err("it leads out").to_string();
-        assert!(said.contains("libevil.so leads to ../../../etc/passwd"), "{said}");
+        for (link, leads_to) in [
+            ("libevil.so", "../../../etc/passwd"),
+            ("libevil.so", "../bin/ollama"),
+            ("cuda_v12/libevil.so", "../../bin/ollama"),
+            ("cuda_v12/libevil.so", "/etc/passwd"),
+        ] {
+            let given = release();
+            symlink(leads_to, given.path().join("lib/ollama").join(link)).expect("made");
+            let tree = tempfile::tempdir().expect("a folder");
+            let ollama = open(given.path(), Architecture::X86_64, true).expect("its programs are sound");
+            let said = ollama.install(tree.path()).expect_err("it leads out").to_string();
+            assert!(said.contains(&format!("libevil.so leads to {leads_to}")), "{said}");
+        }
     }
 }

@@ -10,6 +10,7 @@ use crate::disk::modules::Modules;
 use crate::disk::raspberry_pi::{BOARD_CONFIGURATION, Firmware, Model};
 use crate::disk::{Loader, Parts};
 use crate::failure::Failure;
+use crate::ollama::has_accelerators;
 
 /// The stub of a unified kernel image (`buildroot-config/package/systemd-stub`).
 const STUB: &str = "linuxx64.efi.stub";
@@ -33,6 +34,7 @@ pub(super) fn parts(board: Board, images: &Path, target: &Path, host: &Path) -> 
         settings: String::new(),
         data: Vec::new(),
         data_mib: 0,
+        has_large_root: has_accelerators(target),
     })
 }
 
@@ -118,6 +120,16 @@ mod tests {
         assert_eq!(pc.layout(), Layout::default());
         let card = parts_of(Board::RaspberryPi4, &output(&OF_RASPBERRY_PI)).expect("complete");
         assert_eq!(card.layout(), Layout { table: Table::Mbr, ..Layout::default() });
+        assert!(!pc.has_large_root && !card.has_large_root);
+    }
+
+    #[test]
+    fn a_root_with_runners_for_graphics_cards_is_a_large_one() {
+        let runners = ["target/usr/lib/ollama/llama-server", "target/usr/lib/ollama/cuda_v13/libggml-cuda.so"];
+        let has_large_root = |runners: &[&str]| {
+            parts_of(Board::Pc, &output(&[&OF_PC[..], runners].concat())).expect("complete").has_large_root
+        };
+        assert!(!has_large_root(&runners[..1]) && has_large_root(&runners));
     }
 
     #[test]

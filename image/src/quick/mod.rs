@@ -30,7 +30,7 @@ use crate::cli::{BootOptions, BuildOptions};
 use crate::disk::modules::Modules;
 use crate::disk::{DataFile, Image, Loader, Parts, Tools, megabytes};
 use crate::failure::Failure;
-use crate::ollama::{Ollama, Starter};
+use crate::ollama::{Ollama, Starter, has_accelerators};
 use crate::process;
 use crate::release;
 use crate::repository::{Repository, short};
@@ -64,6 +64,7 @@ pub(crate) fn run(
     say(format_args!("\nimage    {}   {:.0} MB", short(&image.disk), megabytes(&image.disk)?));
     let other = if architecture == Architecture::X86_64 { "" } else { &format!(" --arch {architecture}") };
     let model = match &options.ollama {
+        Some(given) if options.ollama_gpu => format!(" --ollama {} --ollama-gpu", given.display()),
         Some(given) => format!(" --ollama {}", given.display()),
         None if options.with_model => " --with-model".to_owned(),
         None if options.with_radios => " --with-radios".to_owned(),
@@ -77,6 +78,7 @@ pub(crate) fn run(
 fn kind(options: &BuildOptions) -> &'static str {
     match (options.with_model, &options.ollama) {
         (true, _) => "-model",
+        (false, Some(_)) if options.ollama_gpu => "-ollama-gpu",
         (false, Some(_)) => "-ollama",
         (false, None) if options.with_radios => "-radios",
         (false, None) => "",
@@ -150,6 +152,7 @@ fn build(
         loader: Loader::Grub { stub: packages.stub(), grub: packages.grub },
         settings: model.as_ref().map(|_| LocalModel::settings()).unwrap_or_default(),
         data_mib: model.as_ref().map_or(Ok(0), LocalModel::mib)? + starter.as_ref().map_or(0, Starter::mib),
+        has_large_root: has_accelerators(&tree),
         data: data_files(model.as_ref(), starter.as_ref(), &tree, &work, signals)?,
         tree,
     };
