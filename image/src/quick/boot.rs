@@ -120,20 +120,22 @@ impl Guest<'_> {
     /// The machine's own disk: at first a copy of the image's, later the same with the system that was built last.
     fn disk(&self) -> Result<PathBuf, Failure> {
         let disk = self.folder.join("machine.img");
-        let size = |path: &Path| fs::metadata(path).map(|data| data.len()).ok();
-        if size(&disk).is_some_and(|there| Some(there) >= size(&self.image.disk)) {
+        if disk.exists() {
             self.check_layout(&disk)?;
             for (partition, content) in &self.image.system {
                 put(content, &disk, self.image.layout.place(partition)?, Zeros::Written)?;
             }
             return self.enlarged(disk);
         }
+        // Whole it gets its name: half a copy would be taken for a machine.
+        let part = self.folder.join("machine.img.part");
         let mut copy = Command::new("cp");
-        copy.args(["--sparse=always", "--reflink=auto"]).arg(&self.image.disk).arg(&disk);
-        let status = copy.status().map_err(|error| Failure::io("write", &disk, &error))?;
+        copy.args(["--sparse=always", "--reflink=auto"]).arg(&self.image.disk).arg(&part);
+        let status = copy.status().map_err(|error| Failure::io("write", &part, &error))?;
         if !status.success() {
-            return Err(Failure::new(format!("cannot write {}", disk.display()), status, "see above"));
+            return Err(Failure::new(format!("cannot write {}", part.display()), status, "see above"));
         }
+        fs::rename(&part, &disk).map_err(|error| Failure::io("finish", &disk, &error))?;
         self.enlarged(disk)
     }
 
@@ -292,7 +294,41 @@ fn token(file: &Path) -> Result<String, Failure> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::FileExt;
+
+    use clap::Parser as _;
+    use spec::boot::DATA_PARTITION;
+
     use super::*;
+    use crate::cli::{Cli, Command};
+    use crate::disk::layout::Layout;
+
+    #[test]
+    fn a_machine_keeps_its_disk_under_a_larger_image_and_one_with_other_partitions_is_refused() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let cli = Cli::try_parse_from(["image", "boot", "--disk", "1"]).expect("sound");
+        let Command::Boot(options) = cli.command else { panic!("asked for boot") };
+        let disk_under = |layout: Layout| {
+            let disk = folder.path().join("disk.img");
+            layout.create(&disk).expect("made");
+            let nowhere = PathBuf::new();
+            let (kernel, initramfs) = (nowhere.clone(), nowhere);
+            let image = Image { layout, disk, system: Vec::new(), kernel, initramfs, command_line: String::new() };
+            Guest { image: &image, board: Board::Q35, folder: folder.path(), options: &options }.disk()
+        };
+        let usual = Layout::default();
+        let disk = disk_under(usual).expect("a copy");
+        let at = usual.place(DATA_PARTITION).expect("there").start;
+        let file = fs::File::options().read(true).write(true).open(&disk).expect("there");
+        file.write_all_at(b"kept", at).expect("written");
+        disk_under(Layout { data_mib: 500, ..usual }).expect("the same one");
+        let mut there = [0; 4];
+        let file = fs::File::open(&disk).expect("there");
+        file.read_exact_at(&mut there, at).expect("read");
+        assert_eq!(&there, b"kept");
+        let failure = disk_under(usual.with_root_of(1 << 30)).expect_err("other roots").to_string();
+        assert!(failure.contains("its partitions lie elsewhere"), "{failure}");
+    }
 
     #[test]
     fn what_the_owner_says_stands_and_the_rest_is_added() {
