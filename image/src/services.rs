@@ -16,14 +16,18 @@ pub(crate) struct Service {
     pub(crate) defaults: &'static str,
 }
 
+/// Where the program of Ollama lies on a root.
+pub(crate) const OLLAMA_PROGRAM: &str = "usr/bin/ollama";
+/// That of llama.cpp's server.
+pub(crate) const LLAMA_SERVER_PROGRAM: &str = "usr/bin/llama-server";
 /// The program that joins Wi-Fi networks.
 pub(crate) const SUPPLICANT: &str = "usr/sbin/wpa_supplicant";
 
 /// All of them.
 pub(crate) const SERVICES: [Service; 3] = [
-    Service { program: "usr/bin/ollama", file: "ollama.toml", manifest: OLLAMA, defaults: "" },
+    Service { program: OLLAMA_PROGRAM, file: "ollama.toml", manifest: OLLAMA, defaults: "" },
     Service {
-        program: "usr/bin/llama-server",
+        program: LLAMA_SERVER_PROGRAM,
         file: "llama_server.toml",
         manifest: LLAMA_SERVER,
         defaults: include_str!("../services/llama_server.defaults.toml"),

@@ -97,8 +97,10 @@ impl File {
                     self.tell(written);
                 }
             }
-            let written = self.write(&mut group);
-            self.tell(written);
+            if !group.is_empty() {
+                let written = self.write(&mut group);
+                self.tell(written);
+            }
             if is_open {
                 std::thread::sleep(REST);
             }
@@ -109,9 +111,6 @@ impl File {
     }
 
     fn write(&mut self, group: &mut Vec<Line>) -> io::Result<()> {
-        if group.is_empty() {
-            return Ok(());
-        }
         let (opened, count) = (self.open(), group.len());
         let written = match (opened, &mut self.chain) {
             (Ok(()), Some(chain)) => chain.append(group.drain(..)),

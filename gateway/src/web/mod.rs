@@ -10,9 +10,9 @@
 //! | everything else | who comes over the set-up access point and looks for the Internet | leads to `/` |
 //! | `GET /wifi`, `POST /wifi` | the owner, and who comes over the set-up access point | joins a network |
 //!
-//! What is secret comes in and goes out on these pages through TLS alone. There is no script, and nothing is loaded from anywhere. A form
-//! is taken from our own pages only (`Door::judge_page`). Forms also come as JSON objects, from scripts, which are answered
-//! with JSON.
+//! What is secret comes in and goes out on these pages through TLS alone. There is no script, and nothing is loaded from
+//! anywhere. A form is taken from our own pages only (`Door::judge_page`). Forms also come as JSON objects, from scripts,
+//! which are answered with JSON.
 
 mod claim;
 mod html;

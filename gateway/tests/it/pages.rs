@@ -206,7 +206,7 @@ async fn pages_of_others_reach_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_browser_is_kept_in_mind_by_the_token_and_forgotten() {
     let settings = format!("{SETTINGS}\ntokens = [\"{TOKEN}\"]");
-    let (system, certificate) = machine(&settings).await;
+    let (mut system, certificate) = machine(&settings).await;
     is_somebodys(&system, "settled");
     let refused = secure(&system, &certificate, "POST /enter", &[HOST], "token=not-the-token-of-it").await;
     assert_eq!((refused.status, refused.cookie()), (403, None));
@@ -223,8 +223,11 @@ async fn a_browser_is_kept_in_mind_by_the_token_and_forgotten() {
     is_somebodys(&system, "reopened");
     system.init_answers("setup_code_withdraw", json!({ "result": {} }));
     assert_eq!(secure(&system, &certificate, "POST /setup-code/withdraw", &[HOST], "").await.status, 403);
+    let page = secure(&system, &certificate, "GET /", &[HOST, &cookie], "").await.body;
+    assert!(page.contains("action=\"/setup-code/withdraw\""), "{page}");
     let withdrawn = secure(&system, &certificate, "POST /setup-code/withdraw", &[HOST, &cookie], "").await;
     assert_eq!((withdrawn.status, withdrawn.header("location")), (303, Some("/")), "{}", withdrawn.body);
+    system.is_asked("setup_code_withdraw").await;
     let left = secure(&system, &certificate, "POST /leave", &[HOST, &cookie], "").await;
     assert!(left.header("set-cookie").is_some_and(|cookie| cookie.contains("Max-Age=0")), "{left:?}");
 }

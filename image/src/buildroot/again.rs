@@ -42,7 +42,10 @@ pub(super) fn prepare(make: &Make<'_>, configuration: &Configuration, terminal: 
 fn patches(external: &Path) -> Result<String, Failure> {
     let mut digest = Sha256::new();
     for file in files_below(&external.join("patches"))? {
-        digest.update(fs::read(&file).map_err(|error| Failure::io("read", &file, &error))?);
+        let text = fs::read(&file).map_err(|error| Failure::io("read", &file, &error))?;
+        let name = file.strip_prefix(external).unwrap_or(&file).display().to_string();
+        digest.update(format!("{name}\0{}\0", text.len()));
+        digest.update(text);
     }
     Ok(hex(&digest.finalize()))
 }

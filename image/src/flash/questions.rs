@@ -26,9 +26,7 @@ impl Settings {
             settings.ask_wifi(person)?;
         }
         settings.ask_address(person)?;
-        if settings.wifi.is_none() {
-            settings.ask_setup_passphrase(person)?;
-        }
+        settings.ask_setup_passphrase(person)?;
         settings.question(person, "set-up code [it makes one and shows it on its screen]:", |settings, answer| {
             settings.setup_code = answer.map(SecretText::new);
         })?;

@@ -16,6 +16,7 @@ use super::gguf;
 use crate::cache::{hex, sha256_of};
 use crate::disk::{DataFile, write};
 use crate::failure::Failure;
+use crate::services;
 use crate::signals::Signals;
 
 /// Where Ollama keeps its models, on the data partition (`image/services/ollama.toml`).
@@ -112,8 +113,8 @@ impl Starter {
 
 /// What runs models in a system whose root has these files.
 fn server_of(tree: &Path) -> Option<Server> {
-    let has = |program: &str| tree.join("usr/bin").join(program).exists();
-    let all = [("ollama", Server::Ollama), ("llama-server", Server::LlamaCpp)];
+    let has = |program: &str| tree.join(program).is_file();
+    let all = [(services::OLLAMA_PROGRAM, Server::Ollama), (services::LLAMA_SERVER_PROGRAM, Server::LlamaCpp)];
     all.into_iter().find(|(program, _)| has(program)).map(|(_, server)| server)
 }
 

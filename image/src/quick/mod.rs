@@ -70,7 +70,10 @@ pub(crate) fn run(
         None if options.with_radios => " --with-radios".to_owned(),
         None => String::new(),
     };
-    say(format_args!("next     scripts/run --qemu{other}{model}"));
+    let starter = options.starter_model.as_ref().map(|file| format!(" --starter-model {}", file.display()));
+    let output = options.output.as_ref().map(|folder| format!(" --output {}", folder.display()));
+    let rest = [starter, output].map(Option::unwrap_or_default).concat();
+    say(format_args!("next     scripts/run --qemu{other}{model}{rest}"));
     Ok(())
 }
 

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use spec::boot::{DATA_PARTITION, ROOT_BLOCK, RootImage, SECTOR, STATE_OFFSET, STATE_PARTITION};
+use spec::boot::{BootState, DATA_PARTITION, ROOT_BLOCK, RootImage, SECTOR, STATE_OFFSET, STATE_PARTITION, Slot};
 
 use crate::machine::{Machine, built};
 
@@ -17,18 +17,33 @@ fn a_root_that_was_changed_is_not_run() {
     guest.says("dm-verity device corrupted");
     guest.ends();
     assert!(!guest.console().contains("verified"), "nothing of it ran");
+
+    // And by which it is told from another system's.
+    let machine = Machine::new();
+    spoil_hash_tree(&machine);
+    let mut guest = machine.boot("", &[]);
+    guest.says("is not the root that this kernel belongs to: waiting for another");
+    guest.says("dm-verity device corrupted");
+    guest.ends();
+}
+
+/// Changes the block by which a root is known.
+fn spoil_hash_tree(machine: &Machine) {
+    let command_line = fs::read_to_string(built("command-line")).expect("an image was built");
+    let root = RootImage::of_command_line(&command_line).expect("it names its root");
+    let tree = root.blocks * u64::from(ROOT_BLOCK);
+    let byte = machine.peek("root-a", tree, 1)[0];
+    machine.poke("root-a", tree, &[byte ^ 1]);
 }
 
 #[test]
 #[ignore = "boots the image: scripts/test boot"]
 fn a_disk_with_another_system_of_ours_is_neither_booted_nor_written_to() {
     let machine = Machine::new();
-    let command_line = fs::read_to_string(built("command-line")).expect("an image was built");
-    let root = RootImage::of_command_line(&command_line).expect("it names its root");
-    // The block by which a root is known, so that this is an older system's.
-    let tree = root.blocks * u64::from(ROOT_BLOCK);
-    let byte = machine.peek("root-a", tree, 1)[0];
-    machine.poke("root-a", tree, &[byte ^ 1]);
+    spoil_hash_tree(&machine);
+    // To begin a trial or to end one would change it.
+    let state = BootState::only(Slot::A).trying(Slot::B);
+    machine.poke(STATE_PARTITION, STATE_OFFSET, &state.to_sector());
     let kept = |machine: &Machine| {
         [(STATE_PARTITION, STATE_OFFSET, SECTOR), (DATA_PARTITION, 0, 1 << 20)]
             .map(|(partition, offset, length)| machine.peek(partition, offset, length))

@@ -7,6 +7,9 @@
 //! ```text
 //! cargo image build --ollama ollama-linux-amd64.tar.zst --starter-model MODEL.gguf
 //! LLMBASEDOS_BOOT_IMAGE=build/x86_64-ollama cargo test -p image --test boot -- --ignored --nocapture --test-threads=1 ollama
+//!
+//! scripts/build-image x86_64 --lite --starter-model MODEL.gguf
+//! LLMBASEDOS_BOOT_IMAGE=build/buildroot/x86_64/images/llmbasedos cargo test … a_lite_machine
 //! ```
 
 use std::cell::RefCell;

@@ -381,6 +381,8 @@ fn a_passphrase_is_asked_for_and_shown_nowhere() {
     screen.press("192.168.1.1\n");
     screen.expect("name server [none]:");
     screen.press("\n");
+    screen.expect("passphrase of its own Wi-Fi");
+    screen.press("\n");
     screen.expect("set-up code [it makes one and shows it on its screen]:");
     screen.press("attic-2026\n");
     screen.expect("open http://llmbasedos.local in a minute.");

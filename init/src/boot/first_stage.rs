@@ -17,8 +17,9 @@ use crate::sys::{self, Access, Mount};
 
 /// How long a disk may take to appear: a slow USB disk spins up for half a minute.
 const DISK_PATIENCE: Duration = Duration::from_secs(60);
-/// How long one that has the kernel's root may take, where there is another of ours: an older system on another disk.
-const RIGHT_DISK_PATIENCE: Duration = Duration::from_secs(15);
+/// How long one that has the kernel's root may take, where there is another of ours: an older system on another disk. The
+/// firmware has read from it a moment ago, so that it spins.
+const RIGHT_DISK_PATIENCE: Duration = Duration::from_secs(30);
 /// How often it is looked for.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 /// Where the root is mounted before it is the root.
@@ -35,6 +36,8 @@ pub(super) enum Trouble {
     Argument(spec::InvalidValue),
     #[error("no disk has a partition named {wanted} (found: {})", found.join(", "))]
     NoRoot { wanted: &'static str, found: Vec<String> },
+    #[error("no disk has the {wanted} that this kernel belongs to: leave the disk alone that it was started from")]
+    OtherRoots { wanted: &'static str },
     #[error("{}: its blocks cannot be checked: {source}", partition.display())]
     Verity { partition: PathBuf, source: io::Error },
     #[error("{}: is not the root that this kernel belongs to: {source}", partition.display())]
@@ -94,24 +97,30 @@ fn begin_trial(slot: Slot, loader: Loader, disk: &str) {
     }
 }
 
-/// Finds the partition with the kernel's root. If none that is there has it, the first that has its name: it is damaged, or
-/// cut short, and that is what its check will say.
+/// Finds the partition with the kernel's root. Where one alone has its name and is not it, it is taken: it is damaged or cut
+/// short, which its check will say. Of several, one would be another system's, and nothing is to be written there.
 fn find(image: &RootImage) -> Result<Partition, Trouble> {
     let wanted = image.slot.root_partition();
     let begun = Instant::now();
     let mut others_since = None;
     loop {
         let partitions = disk::partitions();
-        let mut named = partitions.iter().filter(|partition| partition.name == wanted).peekable();
-        let first = named.peek().copied();
-        if let Some(found) = named.find(|partition| has_hash_tree(&partition.device, image)) {
-            return Ok(found.clone());
+        let named: Vec<&Partition> = partitions.iter().filter(|partition| partition.name == wanted).collect();
+        if let Some(found) = named.iter().find(|partition| has_hash_tree(&partition.device, image)) {
+            return Ok((*found).clone());
         }
-        match first {
-            Some(first) if others_since.get_or_insert_with(Instant::now).elapsed() >= RIGHT_DISK_PATIENCE => {
-                return Ok(first.clone());
-            }
-            None if begun.elapsed() >= DISK_PATIENCE => {
+        if let (Some(other), None) = (named.first(), others_since) {
+            say(&format!(
+                "{} is not the root that this kernel belongs to: waiting for another",
+                other.device.display()
+            ));
+            others_since = Some(Instant::now());
+        }
+        let has_waited = others_since.is_some_and(|since| since.elapsed() >= RIGHT_DISK_PATIENCE);
+        match named[..] {
+            [one] if has_waited => return Ok(one.clone()),
+            [_, _, ..] if has_waited => return Err(Trouble::OtherRoots { wanted }),
+            [] if begun.elapsed() >= DISK_PATIENCE => {
                 let found = partitions.into_iter().map(|partition| partition.name).collect();
                 return Err(Trouble::NoRoot { wanted, found });
             }

@@ -1,7 +1,7 @@
 //! The own network of a machine that nothing else leads to: who may come in, and what is served there.
 //!
-//! Whoever comes in needs the passphrase, the owner's, or one that is made anew at each start and shown on the machine's
-//! screen alone: what is typed into the set-up page, the passphrase of a household's network, is not to be heard by a
+//! Whoever comes in needs the passphrase: the owner's, which is shown nowhere, or one that is made anew at each start and
+//! shown on the machine's screen alone. What is typed into the set-up page, the passphrase of a household's network, is not to be heard by a
 //! street. One that is made has 60 bits, for an exchange that somebody has recorded can be tried at leisure, and opens
 //! nothing else: the set-up code is another one.
 
