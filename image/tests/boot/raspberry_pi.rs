@@ -47,6 +47,10 @@ fn a_card_grows_and_its_other_slot_is_tried_by_one_restart_and_kept() {
     let guest = card.boot(card.usual());
     guest.says("(slot B, verified)");
     assert_eq!(guest.call_until_answered(&["kv.get", "greeting"]), json!("hello"));
+    let services = guest.call_until_answered(&["system.services"]);
+    for service in services.as_array().expect("a list") {
+        assert_eq!(service["restarts"], json!(0), "{service}");
+    }
     let console = guest.console();
     assert!(!console.contains("grown") && !console.contains("has yet to come up well"), "{console}");
     guest.power_off();
