@@ -12,7 +12,7 @@ use super::make::Make;
 use super::{Places, builder};
 use crate::cache::{make_folder, publish, remove_folder};
 use crate::failure::Failure;
-use crate::process;
+use crate::process::{self, Running};
 use crate::repository::Repository;
 use crate::signals::Signals;
 use crate::terminal::{Terminal, result, say};
@@ -163,9 +163,7 @@ pub(super) fn vendor(
     let (whole, lock) = (places.vendor(), repository.path("Cargo.lock"));
     let advice = format!("where there is a network, run in the checkout: cargo vendor --locked {}", whole.display());
     if is_offline {
-        // Cargo holds what lies there against Cargo.lock, file by file.
-        let missing = || Failure::new("the crates are not there", format!("there is no {}", whole.display()), advice);
-        return if whole.is_dir() { Ok(()) } else { Err(missing()) };
+        return held_against_lock(&whole, &repository.path(""), &advice, signals);
     }
     let kept = whole.join("Cargo.lock");
     let read = |path: &Path| fs::read(path).ok();
@@ -186,6 +184,22 @@ pub(super) fn vendor(
     publish(&part, &whole)?;
     stage.finish("there");
     Ok(())
+}
+
+/// Whether the crates that lie there are those that `Cargo.lock` names: cargo is asked before Buildroot has worked for
+/// half an hour until it asks the same. File by file it looks at them as it compiles them.
+fn held_against_lock(vendor: &Path, checkout: &Path, advice: &str, signals: &Signals) -> Result<(), Failure> {
+    if !vendor.is_dir() {
+        return Err(Failure::new("the crates are not there", format!("there is no {}", vendor.display()), advice));
+    }
+    // As the package of our programs takes them (buildroot-config/package/llmbasedos).
+    let mut cargo = Command::new("cargo");
+    cargo.current_dir(checkout).args(["fetch", "--quiet", "--offline", "--locked"]);
+    cargo.args(["--config", "source.crates-io.replace-with=\"vendored\"", "--config"]);
+    cargo.arg(format!("source.vendored.directory=\"{}\"", vendor.display()));
+    let status = Running::start(&mut cargo)?.wait(signals, || {})?;
+    let why = || format!("cargo tells above what {} lacks", vendor.display());
+    if status.success() { Ok(()) } else { Err(Failure::new("the crates are not those of Cargo.lock", why(), advice)) }
 }
 
 #[cfg(test)]
@@ -222,17 +236,25 @@ mod tests {
     }
 
     #[test]
-    fn without_a_network_the_crates_are_what_lies_there() {
+    fn without_a_network_the_crates_are_what_lies_there_if_the_lock_names_the_same() {
         let folder = tempfile::tempdir().expect("a folder");
         let (repository, signals) = (Repository::find().expect("the checkout"), Signals::watch().expect("signals"));
-        let whole = |name: &str| folder.path().join(name);
-        let places = Places { external: whole("external"), output: whole("output"), downloads: whole("downloads") };
-        let terminal = Terminal::new("a test".to_owned());
-        let lay = || vendor(&places, true, &repository, &terminal, &signals);
-        let Failure::Error { why, advice, .. } = lay().expect_err("nothing is there") else { panic!("an error") };
-        assert!(why.contains("downloads/llmbasedos/vendor") && advice.contains("cargo vendor --locked"), "{advice}");
-        make_folder(&places.vendor()).expect("made");
-        lay().expect("as cargo vendor leaves it, with no mark of ours");
+        let (vendor, other) = (folder.path().join("vendor"), folder.path().join("other"));
+        let refused = |checkout: &Path| match held_against_lock(&vendor, checkout, "vendor them", &signals) {
+            Ok(()) => None,
+            Err(Failure::Error { what, why, .. }) => Some(format!("{what}: {why}")),
+            Err(failure) => panic!("{failure}"),
+        };
+        assert!(refused(&repository.path("")).is_some_and(|said| said.contains("there is no ")));
+        make_folder(&vendor).expect("made");
+        assert!(refused(&repository.path("")).is_some_and(|said| said.contains("not those of Cargo.lock")));
+
+        make_folder(&other.join("src")).expect("made");
+        let names = "name = \"other\"\nversion = \"0.1.0\"\n";
+        fs::write(other.join("Cargo.toml"), format!("[package]\n{names}")).expect("written");
+        fs::write(other.join("Cargo.lock"), format!("version = 4\n\n[[package]]\n{names}")).expect("written");
+        fs::write(other.join("src/lib.rs"), "").expect("written");
+        assert_eq!(refused(&other), None, "it needs no crates");
     }
 
     #[test]
