@@ -95,6 +95,8 @@ impl Make<'_> {
             stage.finish(&format!("built in {}", span(watch.begun.elapsed().as_secs().into())));
             return Ok(());
         }
+        // What it began since the last look is what failed.
+        watch.read_log();
         let what = format!("{} could not be built", watch.current.as_deref().unwrap_or("the image"));
         Err(Failure::new(what, last_lines(&log), format!("all of it is in {}", log.display())))
     }
@@ -260,7 +262,11 @@ mod tests {
         let mut watch = Watch::new(&log, &build, packages.expect("sound"));
         fs::write(&log, "\u{1b}[7m>>> linux 6 Building\u{1b}[27m\n  CC init.o\n").expect("written");
         assert_eq!(watch.look().as_deref(), Some("0 done · linux · building"));
+        fs::write(&log, "\u{1b}[7m>>> linux 6 Building\u{1b}[27m\n  CC init.o\n>>> zlib 1 Configuring\n")
+            .expect("written");
         assert_eq!(watch.look(), None, "too soon");
+        watch.read_log();
+        assert_eq!(watch.current.as_deref(), Some("zlib · configuring"));
         fs::write(build.join("zlib-1.3/.stamp_installed"), "").expect("written");
         assert_eq!(watch.done(), BTreeSet::from(["zlib"]));
     }
