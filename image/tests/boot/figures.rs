@@ -10,6 +10,8 @@ const MIB: f64 = 1048576.0;
 /// From PID 1 until all is up, as a share of what the kernel takes before. The aim is 0.15. Emulated, where each program is
 /// translated before it runs and the root is hashed without the processor's help, it is 1.4: this keeps it from growing.
 const MOST_OF_THE_KERNELS_TIME: f64 = 2.0;
+/// The same of a product image, whose kernel takes less and which loads the drivers of radios and starts two services more: 3.5.
+const MOST_OF_THE_KERNELS_TIME_OF_PRODUCT: f64 = 4.0;
 /// What all processes of a machine that is idle take together, in MiB: their proportional set size (proc_pid_smaps(5)). What
 /// runs models is not counted: it takes what its models do.
 const MOST_MEMORY: f64 = 32.0;
@@ -48,8 +50,11 @@ fn the_image_keeps_its_budgets() {
     memory.iter().for_each(|(name, mib)| eprintln!("{name:<16}{mib:>6.1} MiB"));
     eprintln!("{:<16}{sum:>6.1} MiB", "in sum");
     eprint!("{sizes}");
-    let most_packed = if built("disk.img") == built_quick("disk.img") { MOST_PACKED } else { MOST_PACKED_OF_PRODUCT };
-    let kept = [share <= MOST_OF_THE_KERNELS_TIME, sum <= MOST_MEMORY, packed <= most_packed];
+    let (most_time, most_packed) = match built("disk.img") == built_quick("disk.img") {
+        true => (MOST_OF_THE_KERNELS_TIME, MOST_PACKED),
+        false => (MOST_OF_THE_KERNELS_TIME_OF_PRODUCT, MOST_PACKED_OF_PRODUCT),
+    };
+    let kept = [share <= most_time, sum <= MOST_MEMORY, packed <= most_packed];
     assert_eq!(kept, [true; 3], "time of the kernel's, memory, packed size");
 }
 
