@@ -51,7 +51,7 @@ fn patches(external: &Path) -> Result<String, Failure> {
 }
 
 /// All files below a folder, in order.
-fn files_below(folder: &Path) -> Result<BTreeSet<PathBuf>, Failure> {
+pub(super) fn files_below(folder: &Path) -> Result<BTreeSet<PathBuf>, Failure> {
     let entries = fs::read_dir(folder).map_err(|error| Failure::io("read", folder, &error))?;
     let mut files = BTreeSet::new();
     for path in entries.flatten().map(|entry| entry.path()) {

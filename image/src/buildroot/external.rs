@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use clap::ValueEnum;
 
 use super::EXTERNAL;
+use super::again::files_below;
 use super::configuration::{defconfig, value_of};
 use super::kernel_options::{Setting, fragments, settings};
 use crate::product::Board;
@@ -23,18 +24,8 @@ fn read(path: &Path) -> String {
 
 /// The files below a folder whose names end so.
 fn files(folder: &Path, end: &str) -> BTreeSet<PathBuf> {
-    let mut found = BTreeSet::new();
-    let mut unread = vec![folder.to_owned()];
-    while let Some(folder) = unread.pop() {
-        for path in fs::read_dir(&folder).expect("a folder").map(|entry| entry.expect("read").path()) {
-            if path.is_dir() {
-                unread.push(path);
-            } else if path.to_string_lossy().ends_with(end) {
-                found.insert(path);
-            }
-        }
-    }
-    found
+    let ends = |path: &PathBuf| path.to_string_lossy().ends_with(end);
+    files_below(folder).expect("a folder").into_iter().filter(ends).collect()
 }
 
 /// The configuration of a board, with its name.

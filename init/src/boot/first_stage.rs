@@ -36,7 +36,9 @@ pub(super) enum Trouble {
     Argument(spec::InvalidValue),
     #[error("no disk has a partition named {wanted} (found: {})", found.join(", "))]
     NoRoot { wanted: &'static str, found: Vec<String> },
-    #[error("no disk has the {wanted} that this kernel belongs to: leave the disk alone that it was started from")]
+    #[error(
+        "no disk has the {wanted} that this kernel belongs to: take out all disks but the one that it was started from"
+    )]
     OtherRoots { wanted: &'static str },
     #[error("{}: its blocks cannot be checked: {source}", partition.display())]
     Verity { partition: PathBuf, source: io::Error },
