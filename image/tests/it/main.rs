@@ -8,6 +8,7 @@ mod kill;
 mod model;
 mod packages;
 mod reload;
+mod screen;
 mod site;
 mod system;
 mod tick;
