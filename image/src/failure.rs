@@ -15,7 +15,7 @@ pub(crate) enum Failure {
         /// Why; empty where `what` says it all.
         why: String,
         /// What to do.
-        advice: String,
+        advice: Advice,
         /// The exit code.
         exit: u8,
     },
@@ -35,33 +35,27 @@ fn because(why: &str) -> impl fmt::Display {
 
 impl Failure {
     /// Something failed; exit code 1.
-    pub(crate) fn new(what: impl Into<String>, why: impl fmt::Display, advice: impl Into<String>) -> Self {
+    pub(crate) fn new(what: impl Into<String>, why: impl fmt::Display, advice: impl Into<Advice>) -> Self {
         Self::Error { what: what.into(), why: why.to_string(), advice: advice.into(), exit: 1 }
     }
 
     /// `verb` (as in "cannot write") failed on `path`.
     pub(crate) fn io(verb: &str, path: &Path, error: &io::Error) -> Self {
         let advice = match error.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => DISK_FULL,
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Advice::FreeSpace,
             io::ErrorKind::PermissionDenied if ["read", "find"].contains(&verb) => {
-                "see to it that you may read it, and run this again"
+                "see to it that you may read it, and run this again".into()
             }
-            io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied => NOT_WRITABLE,
-            _ => "mend that and run this again",
+            io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied => Advice::OtherFolder,
+            _ => "mend that and run this again".into(),
         };
         Self::new(format!("cannot {verb} {}", path.display()), plain(error), advice)
     }
 
     /// The same with what the command that failed has for it, where something is missing on this machine.
     pub(crate) fn remedied(mut self, means: Means) -> Self {
-        let Means { script, folders } = means;
         if let Self::Error { advice, .. } = &mut self {
-            match advice.as_str() {
-                DISK_FULL if !folders.is_empty() => *advice = format!("{advice}\nor use a folder elsewhere: {folders}"),
-                NOT_WRITABLE if !folders.is_empty() => *advice = format!("{advice}: {folders}"),
-                NOT_INSTALLED => *advice = format!("run {script}, which installs what is missing"),
-                _ => {}
-            }
+            *advice = advice.with(means).into();
         }
         self
     }
@@ -91,6 +85,48 @@ impl Failure {
     }
 }
 
+/// What to do about a failure.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Advice {
+    /// The disk is full.
+    FreeSpace,
+    /// A folder cannot be written to.
+    OtherFolder,
+    /// A program is missing.
+    Install,
+    /// Anything else, in words.
+    Words(String),
+}
+
+impl Advice {
+    /// In words, with what the command that failed has for it.
+    fn with(&self, Means { script, folders }: Means) -> String {
+        match self {
+            Self::FreeSpace if !folders.is_empty() => format!("{self}\nor use a folder elsewhere: {folders}"),
+            Self::OtherFolder if !folders.is_empty() => format!("{self}: {folders}"),
+            Self::Install => format!("run {script}, which installs what is missing"),
+            _ => self.to_string(),
+        }
+    }
+}
+
+impl fmt::Display for Advice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::FreeSpace => "free some space and run this again: what is complete is kept",
+            Self::OtherFolder => "use a folder that you may write to",
+            Self::Install => "install what is missing",
+            Self::Words(words) => words,
+        })
+    }
+}
+
+impl<T: Into<String>> From<T> for Advice {
+    fn from(words: T) -> Self {
+        Self::Words(words.into())
+    }
+}
+
 /// What a command has for a machine on which something is missing.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Means {
@@ -99,13 +135,6 @@ pub(crate) struct Means {
     /// The options and variables that name its folders; none where it has none.
     pub(crate) folders: &'static str,
 }
-
-/// What to do where the disk is full; as the next two it says more once it is [`Failure::remedied`].
-pub(crate) const DISK_FULL: &str = "free some space and run this again: what is complete is kept";
-/// What to do where a folder cannot be written to.
-const NOT_WRITABLE: &str = "use a folder that you may write to";
-/// What to do where a program is missing.
-pub(crate) const NOT_INSTALLED: &str = "install what is missing";
 
 /// An I/O error in words: without the "(os error 28)" that means nothing to a reader.
 pub(crate) fn plain(error: &io::Error) -> String {
@@ -126,24 +155,27 @@ mod tests {
             panic!("an error")
         };
         assert_eq!((what.as_str(), why.as_str(), exit), ("cannot write /cache/x", "no space left on device", 1));
-        assert_eq!(advice, DISK_FULL);
+        assert_eq!(advice, Advice::FreeSpace);
     }
 
     #[test]
     fn a_command_adds_its_own_folders_and_its_script() {
         let means = Means { script: "scripts/x", folders: "--output DIR" };
         let advice = |failure: Failure| match failure.remedied(means) {
-            Failure::Error { advice, .. } => advice,
+            Failure::Error { advice, .. } => advice.to_string(),
             other @ Failure::Interrupted { .. } => panic!("an error: {other}"),
         };
         let io = |verb, number| Failure::io(verb, Path::new("x"), &io::Error::from_raw_os_error(number));
         assert_eq!(advice(io("write", 30)), "use a folder that you may write to: --output DIR");
         assert!(advice(io("write", 28)).ends_with("\nor use a folder elsewhere: --output DIR"));
         assert_eq!(advice(io("read", 13)), "see to it that you may read it, and run this again");
-        assert_eq!(advice(Failure::new("", "", NOT_INSTALLED)), "run scripts/x, which installs what is missing");
+        assert_eq!(advice(Failure::new("", "", Advice::Install)), "run scripts/x, which installs what is missing");
         assert_eq!(advice(Failure::new("", "", "report this")), "report this");
         let none = Means { folders: "", ..means };
-        assert_eq!(io("write", 30).remedied(none), io("write", 30));
+        let written = io("write", 30).remedied(none);
+        assert!(
+            matches!(written, Failure::Error { advice, .. } if advice == "use a folder that you may write to".into())
+        );
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::cache::{Cache, has_size, make_folder, publish, remove_folder, sha256_of};
-use crate::failure::{DISK_FULL, Failure};
+use crate::failure::{Advice, Failure};
 use crate::process::Running;
 use crate::signals::Signals;
 
@@ -130,7 +130,7 @@ impl Package {
         }
         let reason = log.lines().rev().find_map(|line| line.trim().strip_prefix("ERROR: "));
         let why = reason.or(log.lines().last()).unwrap_or("pip said nothing").trim();
-        let advice = if log.contains("No space left on device") { DISK_FULL } else { NO_NETWORK };
+        let advice = if log.contains("No space left on device") { Advice::FreeSpace } else { NO_NETWORK.into() };
         Failure::new(format!("cannot fetch {} {} by pip", self.name, self.version), why, advice)
     }
 
@@ -162,6 +162,6 @@ mod tests {
             PACKAGE.explain("ERROR: THESE PACKAGES DO NOT MATCH THE HASHES FROM THE REQUIREMENTS FILE.").to_string();
         assert!(text.starts_with("p-1.whl was thrown away: its SHA-256 is not 00"), "{text}");
         let full = PACKAGE.explain("ERROR: Could not install packages: [Errno 28] No space left on device");
-        assert!(matches!(full, Failure::Error { advice, .. } if advice == DISK_FULL));
+        assert!(matches!(full, Failure::Error { advice, .. } if advice == Advice::FreeSpace));
     }
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
-use crate::failure::{Failure, NOT_INSTALLED, plain};
+use crate::failure::{Advice, Failure, plain};
 use crate::signals::Signals;
 
 /// How often a running program and the signals are looked at.
@@ -129,9 +129,10 @@ pub(crate) fn foreground(command: &mut Command, signals: &Signals) -> Result<Exi
     }
 }
 
-fn not_started(command: &Command, error: &std::io::Error) -> Failure {
+/// Says that a command could not be started.
+pub(crate) fn not_started(command: &Command, error: &std::io::Error) -> Failure {
     let program = command.get_program().to_string_lossy().into_owned();
-    Failure::new(format!("cannot start {program}"), plain(error), NOT_INSTALLED)
+    Failure::new(format!("cannot start {program}"), plain(error), Advice::Install)
 }
 
 #[cfg(test)]

@@ -145,7 +145,7 @@ pub(crate) fn print_failure(failure: &Failure) {
     match failure {
         Failure::Error { what, why, advice, .. } => {
             say(format_args!("error: {what}"));
-            for (name, text) in [("why", why), ("do", advice)] {
+            for (name, text) in [("why", why), ("do", &advice.to_string())] {
                 for (index, line) in text.lines().enumerate() {
                     say(format_args!("  {:5} {line}", if index == 0 { name } else { "" }));
                 }

@@ -11,6 +11,9 @@ use super::{BuildrootOptions, Places};
 use crate::failure::Failure;
 use crate::product::Board;
 
+/// The packages that run models.
+const MODEL_SERVERS: [&str; 3] = ["BR2_PACKAGE_OLLAMA", "BR2_PACKAGE_LLAMA_SERVER", "BR2_PACKAGE_LLAMA_CPP_SERVER"];
+
 /// What Buildroot is to be configured as.
 #[derive(Debug)]
 pub(super) struct Configuration {
@@ -35,8 +38,20 @@ impl Configuration {
 
     /// Whether our programs are built inside Buildroot.
     pub(super) fn builds_our_programs(&self) -> bool {
-        let prebuilt = settings(&self.text).filter(|setting| setting.name == "BR2_PACKAGE_LLMBASEDOS_PREBUILT");
-        prebuilt.last().is_none_or(|setting| matches!(setting.value, None | Some("\"\"")))
+        self.is_empty("BR2_PACKAGE_LLMBASEDOS_PREBUILT")
+    }
+
+    /// Whether there may be something to run models: a package, or what the owner lays over the root.
+    pub(super) fn may_have_model_server(&self) -> bool {
+        MODEL_SERVERS.iter().any(|name| self.value(name) == Some("y")) || !self.is_empty("BR2_ROOTFS_OVERLAY")
+    }
+
+    fn is_empty(&self, name: &str) -> bool {
+        matches!(self.value(name), None | Some("\"\""))
+    }
+
+    fn value(&self, name: &str) -> Option<&str> {
+        settings(&self.text).filter(|setting| setting.name == name).last()?.value
     }
 
     /// Has Buildroot take it, and looks at what came of it.
@@ -95,4 +110,20 @@ fn lost(wanted: &str, found: &str) -> Vec<String> {
 /// What a file says of a name: the text between `NAME=` and the end of the line.
 pub(super) fn value_of<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_line_about_a_model_server_counts() {
+        let has_model_server = |text: &str| Configuration { text: text.to_owned() }.may_have_model_server();
+        assert!(has_model_server("BR2_PACKAGE_OLLAMA=y\n"));
+        assert!(has_model_server(
+            "BR2_PACKAGE_OLLAMA=y\n# BR2_PACKAGE_OLLAMA is not set\nBR2_PACKAGE_LLAMA_SERVER=y\n"
+        ));
+        assert!(!has_model_server("BR2_PACKAGE_OLLAMA=y\n# BR2_PACKAGE_OLLAMA is not set\n"));
+        assert!(has_model_server("# BR2_PACKAGE_OLLAMA is not set\nBR2_ROOTFS_OVERLAY=\"/home/me/root\"\n"));
+    }
 }

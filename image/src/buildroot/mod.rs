@@ -50,6 +50,9 @@ fn build(options: &BuildrootOptions, repository: &Repository, signals: &Signals)
     let starter = options.starter_model.as_deref().map(Starter::open).transpose()?;
     let ollama = options.ollama.as_deref().map(|given| ollama(given, options, &places, signals)).transpose()?;
     let configuration = Configuration::of(options, &places, ollama.as_deref())?;
+    if let Some(starter) = starter.as_ref().filter(|_| !configuration.may_have_model_server()) {
+        return Err(starter.without_server());
+    }
     let starter = starter.as_ref().map(Starter::path).transpose()?;
     let mut make = Make { tree: &tree, places: &places, options, starter, compiler: None, signals };
     let terminal = Terminal::new(format!("llmbasedos · {} by Buildroot {}", options.board.name(), tree.version()));

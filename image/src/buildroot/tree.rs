@@ -94,6 +94,6 @@ mod tests {
         let failure = Tree::find(Some(Path::new("/nowhere")), &repository).expect_err("nothing is there");
         let Failure::Error { what, advice, .. } = failure else { panic!("an error") };
         assert_eq!(what, "there is no Buildroot in /nowhere");
-        assert!(advice.contains("git clone --depth 1 --branch 2026.02.3"), "{advice}");
+        assert!(advice.to_string().contains("git clone --depth 1 --branch 2026.02.3"), "{advice}");
     }
 }

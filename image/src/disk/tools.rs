@@ -7,7 +7,7 @@ use std::process::Command;
 
 use super::initramfs;
 use super::layout::{Layout, Place};
-use crate::failure::{DISK_FULL, Failure};
+use crate::failure::{Advice, Failure};
 use crate::process;
 use crate::signals::Signals;
 
@@ -43,7 +43,7 @@ impl Tools<'_> {
         command.env("MTOOLS_SKIP_CHECK", "1").env("LC_ALL", "C");
         process::ask(&mut command, self.signals)?.map_err(|why| {
             let is_full = why.contains("No space left on device");
-            let advice = if is_full { DISK_FULL } else { "mend that and run this again" };
+            let advice = if is_full { Advice::FreeSpace } else { "mend that and run this again".into() };
             Failure::new(format!("{program} failed"), why, advice)
         })
     }

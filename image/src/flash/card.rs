@@ -4,7 +4,8 @@ use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use crate::failure::{Failure, NOT_INSTALLED, plain};
+use crate::failure::{Failure, plain};
+use crate::process::not_started;
 
 /// A FAT file system on a disk.
 #[derive(Debug)]
@@ -24,8 +25,9 @@ impl Card {
     /// # Errors
     /// mtools is not there.
     pub(super) fn read(&self, name: &str) -> Result<Option<String>, Failure> {
-        let said = self.tool("mtype").arg(format!("::/{name}")).stdin(Stdio::null()).output();
-        let said = said.map_err(|error| not_started("mtype", &error))?;
+        let mut tool = self.tool("mtype");
+        tool.arg(format!("::/{name}")).stdin(Stdio::null());
+        let said = tool.output().map_err(|error| not_started(&tool, &error))?;
         Ok(said.status.success().then(|| String::from_utf8_lossy(&said.stdout).into_owned()))
     }
 
@@ -39,9 +41,12 @@ impl Card {
                 "the image itself is whole on it: mount its partition LLMBASEDOS and edit llmbasedos.toml there";
             Failure::new(format!("cannot write {name} onto it"), why, advice)
         };
-        let mut copy = self.tool("mcopy");
-        copy.args(["-o", "-", &format!("::/{name}")]).stdin(Stdio::piped()).stdout(Stdio::null());
-        let mut copy = copy.stderr(Stdio::piped()).spawn().map_err(|error| not_started("mcopy", &error))?;
+        let mut tool = self.tool("mcopy");
+        tool.args(["-o", "-", &format!("::/{name}")])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped());
+        let mut copy = tool.spawn().map_err(|error| not_started(&tool, &error))?;
         let sent = copy.stdin.take().map(|mut input| input.write_all(content.as_bytes()));
         let ended = copy.wait_with_output().map_err(|error| failed(plain(&error)))?;
         if !ended.status.success() {
@@ -59,8 +64,4 @@ impl Card {
         tool.env("MTOOLS_SKIP_CHECK", "1").env("LC_ALL", "C").args(["-i", &self.at]);
         tool
     }
-}
-
-fn not_started(program: &str, error: &std::io::Error) -> Failure {
-    Failure::new(format!("cannot start {program}"), plain(error), NOT_INSTALLED)
 }

@@ -173,7 +173,7 @@ fn unfinished(failure: Failure, name: &str) -> Failure {
     let state = format!("{name} is not finished: it has no partition table, so nothing boots from it");
     match failure {
         Failure::Error { what, why, advice, exit } => {
-            Failure::Error { what, why, advice: format!("{advice}\n{state}"), exit }
+            Failure::Error { what, why, advice: format!("{advice}\n{state}").into(), exit }
         }
         interrupted @ Failure::Interrupted { .. } => interrupted.keeping(&format!("{state}; run this again")),
     }

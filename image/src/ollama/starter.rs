@@ -73,11 +73,15 @@ impl Starter {
         match server_of(tree) {
             Some(Server::Ollama) => self.store(work, signals),
             Some(Server::LlamaCpp) => Ok(vec![(self.file.clone(), format!("{FOLDER}/{}.gguf", self.name), false)]),
-            None => {
-                let what = format!("{} would not be run by anything", self.file.display());
-                Err(Failure::new(what, "the image has no model server", "put one in: --ollama DIR|ARCHIVE, or --lite"))
-            }
+            None => Err(self.without_server()),
         }
+    }
+
+    /// Says that the image has nothing to run it.
+    pub(crate) fn without_server(&self) -> Failure {
+        let what = format!("{} would not be run by anything", self.file.display());
+        let advice = "use --lite, or take away the line of a fragment that unsets BR2_PACKAGE_OLLAMA";
+        Failure::new(what, "the image has no model server", advice)
     }
 
     fn store(&self, work: &Path, signals: &Signals) -> Result<Vec<DataFile>, Failure> {

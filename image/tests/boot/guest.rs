@@ -3,6 +3,7 @@
 //! Nobody can log in to a machine, so what a test does inside of one it does through a [`Hand`]: a process outside of every
 //! cage (`saboteur.rs`) on the second serial line.
 
+use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::os::unix::net::UnixStream;
@@ -77,10 +78,16 @@ pub(crate) fn call(port: u16, token: &str, patience: &str, words: &[&str]) -> Re
     serde_json::from_str(&text).map_err(|error| format!("{error}: {text}"))
 }
 
-/// A port that is free.
+/// A port that is free, and that no other test is given.
 pub(crate) fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("an address").port()
+    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+    loop {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let port = listener.local_addr().expect("an address").port();
+        if GIVEN.lock().unwrap_or_else(PoisonError::into_inner).insert(port) {
+            return port;
+        }
+    }
 }
 
 /// A machine that runs; dropping it pulls its plug.
