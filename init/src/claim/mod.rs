@@ -79,7 +79,8 @@ impl Claim {
         };
         if record.is_given {
             // Nobody has shown that token: it may never have arrived.
-            record = Record { code: record.code, ..Record::default() };
+            let spent = record.spent.filter(|_| !record.is_for_own);
+            record = Record { code: record.code, spent, ..Record::default() };
         }
         let owners = settings.setup_code.clone().filter(|code| record.spent.as_ref() != Some(code));
         let mut claim = Self { file, record, owners, has_tokens, is_known: true, tries: Tries::default() };
@@ -145,7 +146,7 @@ impl Claim {
         }
         let spent = if is_owners { Some(code.clone()) } else { self.record.spent.clone() };
         let token = new_token().map_err(ClaimError::Keep)?;
-        let record = Record { code: None, token: Some(token.clone()), is_given: true, spent };
+        let record = Record { code: None, token: Some(token.clone()), is_given: true, spent, is_for_own: is_owners };
         self.keep(record).map_err(ClaimError::Keep)?;
         self.owners = None;
         self.tries = Tries::default();
@@ -160,7 +161,7 @@ impl Claim {
         if !self.record.is_given {
             return Ok(false);
         }
-        self.keep(Record { is_given: false, ..self.record.clone() })?;
+        self.keep(Record { is_given: false, is_for_own: false, ..self.record.clone() })?;
         Ok(true)
     }
 
@@ -174,7 +175,7 @@ impl Claim {
         let shown = code.shown();
         // The owner's own is not on the screen, which is where the new one will be looked for.
         let spent = self.owners.take().or(self.record.spent.clone());
-        let record = Record { code: Some(code), spent, ..self.record.clone() };
+        let record = Record { code: Some(code), spent, is_for_own: false, ..self.record.clone() };
         self.tries = Tries::default();
         if let Err(error) = self.keep(record.clone()) {
             self.record = record;
@@ -192,7 +193,7 @@ impl Claim {
             return Err(io::Error::other("nobody has claimed this machine, and without one nobody could"));
         }
         let spent = self.owners.clone().or(self.record.spent.clone());
-        self.keep(Record { code: None, spent, ..self.record.clone() })?;
+        self.keep(Record { code: None, spent, is_for_own: false, ..self.record.clone() })?;
         self.owners = None;
         Ok(())
     }

@@ -20,6 +20,8 @@ pub(super) struct Record {
     pub(super) is_given: bool,
     /// The owner's own code that was used last: it opens no more.
     pub(super) spent: Option<SetupCode>,
+    /// Whether that token was given for that code, which opens again where nobody has shown the token.
+    pub(super) is_for_own: bool,
 }
 
 #[derive(Default, Serialize, Deserialize)]
@@ -29,6 +31,7 @@ struct Form {
     token: Option<String>,
     is_given: bool,
     spent: Option<String>,
+    is_for_own: bool,
 }
 
 impl Record {
@@ -44,13 +47,15 @@ impl Record {
         let form: Form = serde_json::from_slice(&text).unwrap_or_default();
         let code = |text: Option<String>| text.and_then(|text| text.parse().ok());
         let token = form.token.and_then(|text| text.parse().ok());
-        Ok(Self { code: code(form.code), token, is_given: form.is_given, spent: code(form.spent) })
+        let Form { is_given, is_for_own, .. } = form;
+        Ok(Self { code: code(form.code), token, is_given, spent: code(form.spent), is_for_own })
     }
 
     pub(super) fn write(&self, file: &Path) -> io::Result<()> {
         let code = |code: &Option<SetupCode>| code.as_ref().map(|code| code.as_str().to_owned());
         let token = self.token.as_ref().map(|token| token.as_str().to_owned());
-        let form = Form { code: code(&self.code), token, is_given: self.is_given, spent: code(&self.spent) };
+        let Self { is_given, is_for_own, .. } = *self;
+        let form = Form { code: code(&self.code), token, is_given, spent: code(&self.spent), is_for_own };
         write_private(file, serde_json::to_string(&form).map_err(io::Error::other)?.as_bytes())
     }
 }

@@ -124,6 +124,35 @@ fn an_owner_who_has_lost_the_token_gets_a_new_code() {
 }
 
 #[test]
+fn the_owners_own_code_opens_again_only_where_the_token_was_given_for_it() {
+    let own = "setup_code = \"my-own-code\"";
+    let both = "tokens = [\"0123456789abcdef\"]\nsetup_code = \"my-own-code\"";
+    let given = |folder: &Path, text: &str| {
+        let mut claim = start(folder, text);
+        claim.enter("my-own-code", 0).expect("claimed");
+        claim
+    };
+    let folder = folder();
+    given(folder.path(), own);
+    let mut claim = given(folder.path(), own);
+    claim.confirm().expect("kept");
+    // Handed over, and cut off before the other has shown the token.
+    let code = claim.renew().expect("made");
+    claim.enter(&code, 0).expect("claimed");
+    let mut after = start(folder.path(), own);
+    assert!(matches!(after.enter("my-own-code", 0), Err(ClaimError::Wrong)), "there is a new code on the screen");
+    assert!(after.shown().is_some_and(|shown| shown != code));
+
+    // What the owner makes void meanwhile stays so, by a withdrawal or by another code.
+    let folder = self::folder();
+    given(folder.path(), both).withdraw().expect("kept");
+    assert_eq!(start(folder.path(), both).ownership(), Ownership::Settled);
+    let folder = self::folder();
+    let code = given(folder.path(), both).renew().expect("made");
+    assert_eq!(start(folder.path(), both).shown(), Some(code));
+}
+
+#[test]
 fn an_owner_takes_a_code_back() {
     let folder = folder();
     let mut claim = start(folder.path(), "");
