@@ -1,9 +1,9 @@
 //! Writing an image so that a medium never looks whole before it is.
 //!
 //! Both ends are wiped first: the old partition table, and at the end what a table or an array before had there. Then all but
-//! the first piece is written and read back; the first piece, with the partition table, is the last. Who ends it in between
-//! has a medium that nothing boots from and nobody mounts. Zeros of the image are written too: what lay there before, such
-//! as an older file system, must not be found by anybody.
+//! the first piece is written and read back, and then that: its beginning, with the partition table, is the last. Who ends it
+//! in between has a medium that nothing boots from and nobody mounts. Zeros of the image are written too: what lay there
+//! before, such as an older file system, must not be found by anybody.
 
 use std::io;
 use std::time::Instant;
@@ -21,6 +21,8 @@ use crate::terminal::Terminal;
 /// What is wiped at the end of a medium, in bytes: a second partition table takes 33 sectors there, what arrays and volumes
 /// leave lies in the last 128 KiB.
 const TAIL: u64 = 1 << 20;
+/// What is written last of all, in bytes: no partition table is one without it, and a medium writes that much at once.
+const TABLE: usize = 4096;
 
 /// What an image is written to.
 pub(super) trait Medium {
@@ -111,8 +113,11 @@ impl Writing<'_> {
         // From here on it is a matter of a moment: a signal waits.
         let first = piece.first(head.len());
         first.copy_from_slice(head);
-        self.put(0, first)?;
-        self.settle()?;
+        let (table, rest) = first.split_at(TABLE.min(head.len()));
+        for (at, bytes) in [(table.len() as u64, rest), (0, table)] {
+            self.put(at, bytes)?;
+            self.settle()?;
+        }
         if self.get(0, piece.first(head.len()))? != head {
             let _ = self.wipe(0, head.len() as u64);
             return Err(self.differs(0));
@@ -147,7 +152,7 @@ impl Writing<'_> {
     }
 
     fn failed(&self, verb: &str, at: u64, error: &io::Error) -> Failure {
-        let what = format!("cannot {verb} {}{}", self.name, if at == 0 { String::new() } else { place(at) });
+        let what = format!("cannot {verb} {}{}", self.name, if at < PIECE as u64 { String::new() } else { place(at) });
         let advice = match error.kind() {
             io::ErrorKind::StorageFull => "free some space and run this again",
             _ => "plug it in again, or use another: it may be worn out",
