@@ -259,6 +259,12 @@ mod tests {
     }
 
     #[test]
+    fn a_key_reaches_no_terminal_as_it_is() {
+        let problems = SystemConfig::parse("c", "[listen]\n\"\\u001b[2J\" = 1\n").expect_err("no key of ours");
+        assert_eq!(problems.to_string(), "c:2: listen.\"\\u{1b}[2J\": must be a string, not the number 1");
+    }
+
+    #[test]
     fn problems_name_the_key() {
         let problems =
             SystemConfig::parse("llmbasedos.toml", "[listen]\ngateway = \"everywhere\"\n[arc.kv]\n").expect_err("two");

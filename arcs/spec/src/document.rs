@@ -209,7 +209,10 @@ impl<'d> Section<'d> {
     }
 
     fn join(&self, key: &str) -> String {
-        if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
+        // In quotes where it stands so in the file (TOML 1.0, "Keys"): it may hold what a terminal obeys.
+        let is_bare = key.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte)) && !key.is_empty();
+        let key = if is_bare { key.to_owned() } else { format!("{key:?}") };
+        if self.path.is_empty() { key } else { format!("{}.{key}", self.path) }
     }
 
     fn report_missing(&self, key: &str) {
