@@ -114,7 +114,7 @@ fn copy(source: &Path, target: &Path) -> Result<(), Failure> {
 }
 
 /// Copies a link between files of one folder, as those between the names of a library are; or, from one folder with
-/// runners, into another, where two have the same library. No other gets onto a root.
+/// runners, into another, where two have the same library. No other gets onto the root of a quick image.
 fn link(source: &Path, target: &Path, is_below: bool) -> Result<(), Failure> {
     let leads_to = fs::read_link(source).map_err(|error| Failure::io("read", source, &error))?;
     let parts: Vec<Component<'_>> = leads_to.components().collect();
