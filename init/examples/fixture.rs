@@ -14,7 +14,7 @@
 use std::io::{BufRead, BufReader, IoSliceMut, Read, Write};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
-use std::process::{Command, exit};
+use std::process::{Command, Stdio, exit};
 use std::time::Duration;
 
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, UnixAddr, recvmsg};
@@ -188,9 +188,10 @@ fn nix_ignore_term() {
 
 /// A process two generations below, in a session of its own, that ignores what it is asked.
 fn orphan() {
-    let script = "trap '' TERM HUP; setsid sh -c 'trap \"\" TERM HUP; sleep 1000' </dev/null >/dev/null 2>&1 & exit 0";
-    let mut child = Command::new("/bin/sh").args(["-c", script]).spawn().unwrap();
+    // It stays the shell that it is: while a process executes another program, its environment cannot be read.
+    let script = "trap '' TERM HUP; setsid sh -c 'trap \"\" TERM HUP; echo up >&3; exec 3>&-; sleep 1000; :' \
+                  3>&1 </dev/null >/dev/null 2>&1 & exit 0";
+    let mut child = Command::new("/bin/sh").args(["-c", script]).stdout(Stdio::piped()).spawn().unwrap();
     child.wait().unwrap();
-    let mut rest = Vec::new();
-    std::io::empty().read_to_end(&mut rest).unwrap();
+    child.stdout.unwrap().read_exact(&mut [0; 3]).unwrap();
 }

@@ -397,7 +397,8 @@ mod tests {
         super::super::adopt_orphans().expect("adopted");
         let mark = format!("NOTIFY_SOCKET=/test/{}", std::process::id());
         let (key, value) = mark.split_once('=').expect("a pair");
-        let script = "setsid sh -c 'echo up; exec sleep 1000' & read end";
+        // It executes nothing more: while a process does that, its environment cannot be read.
+        let script = "setsid sh -c 'echo up; kill -STOP $$' & read end";
         let mut main = Command::new("/bin/sh");
         main.args(["-c", script]).env(key, value);
         main.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped());
