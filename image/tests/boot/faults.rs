@@ -2,8 +2,11 @@
 
 use std::fs;
 
-use spec::boot::{BootState, DATA_PARTITION, ROOT_BLOCK, RootImage, SECTOR, STATE_OFFSET, STATE_PARTITION, Slot};
+use spec::boot::{
+    BootState, DATA_PARTITION, ROOT_BLOCK, RootImage, SECTOR, STATE_OFFSET, STATE_PARTITION, Slot, Standing, TRIES,
+};
 
+use crate::guest::Guest;
 use crate::machine::{Machine, built};
 
 #[test]
@@ -51,8 +54,7 @@ fn a_disk_with_another_system_of_ours_is_neither_booted_nor_written_to() {
     let before = kept(&machine);
 
     let stick = Machine::new();
-    let drive = format!("if=none,id=stick,format=raw,file={}", stick.disk().display());
-    let guest = machine.boot("", &["-drive", &drive, "-device", "virtio-blk-pci,drive=stick"]);
+    let guest = boot_beside(&machine, &stick);
     guest.says("(slot A, verified)");
     guest.says("  claim ");
     guest.call_until_answered(&["kv.set", r#"["greeting", "hello"]"#]);
@@ -61,6 +63,39 @@ fn a_disk_with_another_system_of_ours_is_neither_booted_nor_written_to() {
     let guest = stick.boot_to_ready("");
     assert_eq!(guest.call_until_answered(&["kv.get", "greeting"]), "hello");
     guest.power_off();
+}
+
+#[test]
+#[ignore = "boots the image: scripts/test boot"]
+fn a_damaged_root_is_tried_on_the_disk_with_its_kernel_and_on_no_other() {
+    let (machine, stick) = (Machine::new(), Machine::new());
+    let confirmed = BootState::only(Slot::A).to_sector();
+    for one in [&machine, &stick] {
+        spoil_hash_tree(one);
+        one.poke(STATE_PARTITION, STATE_OFFSET, &confirmed);
+    }
+    let kernel = Slot::A.boot_partition();
+    stick.poke(kernel, 0, &vec![0; usize::try_from(stick.partition(kernel).1).expect("small")]);
+    let state = |machine: &Machine| machine.peek(STATE_PARTITION, STATE_OFFSET, SECTOR);
+
+    // The other disk is the first that the kernel lists.
+    let mut guest = boot_beside(&stick, &machine);
+    guest.says("dm-verity device corrupted");
+    guest.ends();
+    let begun = BootState::parse(state(&machine)[..].try_into().expect("a sector")).expect("sound");
+    assert_eq!(begun.standing(Slot::A), Standing::OnTrial(TRIES - 1), "so that the other slot's turn comes");
+    assert_eq!(state(&stick), confirmed);
+
+    let mut guest = stick.boot("", &[]);
+    guest.says("no disk has the root-a that this kernel belongs to");
+    guest.ends();
+    assert_eq!(state(&stick), confirmed);
+}
+
+/// Boots a machine with another's disk beside its own.
+fn boot_beside<'m>(machine: &'m Machine, other: &Machine) -> Guest<'m> {
+    let drive = format!("if=none,id=other,format=raw,file={}", other.disk().display());
+    machine.boot("", &["-drive", &drive, "-device", "virtio-blk-pci,drive=other"])
 }
 
 #[test]

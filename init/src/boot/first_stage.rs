@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -22,6 +22,8 @@ const DISK_PATIENCE: Duration = Duration::from_secs(60);
 const RIGHT_DISK_PATIENCE: Duration = Duration::from_secs(30);
 /// How often it is looked for.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
+/// How much of a boot partition is looked at, in bytes: twice what ours have.
+const MOST_OF_BOOT: u64 = 128 << 20;
 /// Where the root is mounted before it is the root.
 const ROOT: &str = "/root";
 
@@ -99,8 +101,8 @@ fn begin_trial(slot: Slot, loader: Loader, disk: &str) {
     }
 }
 
-/// Finds the partition with the kernel's root. Where one alone has its name and is not it, it is taken: it is damaged or cut
-/// short, which its check will say. Of several, one would be another system's, and nothing is to be written there.
+/// Finds the partition with the kernel's root. Where there is none, that of the disk with the kernel is damaged or cut
+/// short, which its check will say. Any other is another system's, and nothing is to be written there.
 fn find(image: &RootImage) -> Result<Partition, Trouble> {
     let wanted = image.slot.root_partition();
     let begun = Instant::now();
@@ -111,24 +113,38 @@ fn find(image: &RootImage) -> Result<Partition, Trouble> {
         if let Some(found) = named.iter().find(|partition| has_hash_tree(&partition.device, image)) {
             return Ok((*found).clone());
         }
-        if let (Some(other), None) = (named.first(), others_since) {
-            say(&format!(
-                "{} is not the root that this kernel belongs to: waiting for another",
-                other.device.display()
-            ));
-            others_since = Some(Instant::now());
-        }
-        let has_waited = others_since.is_some_and(|since| since.elapsed() >= RIGHT_DISK_PATIENCE);
-        match named[..] {
-            [one] if has_waited => return Ok(one.clone()),
-            [_, _, ..] if has_waited => return Err(Trouble::OtherRoots { wanted }),
-            [] if begun.elapsed() >= DISK_PATIENCE => {
-                let found = partitions.into_iter().map(|partition| partition.name).collect();
-                return Err(Trouble::NoRoot { wanted, found });
+        match (named.first(), others_since) {
+            (Some(other), None) => {
+                let device = other.device.display();
+                say(&format!("{device} is not the root that this kernel belongs to: waiting for another"));
+                others_since = Some(Instant::now());
             }
-            _ => std::thread::sleep(LOOK_EVERY),
+            (None, Some(_)) => others_since = None,
+            _ => {}
         }
+        if others_since.is_some_and(|since| since.elapsed() >= RIGHT_DISK_PATIENCE) {
+            let damaged = named.iter().find(|partition| has_kernel(&partitions, &partition.disk, image));
+            return damaged.map(|partition| (*partition).clone()).ok_or(Trouble::OtherRoots { wanted });
+        }
+        if others_since.is_none() && begun.elapsed() >= DISK_PATIENCE {
+            let found = partitions.into_iter().map(|partition| partition.name).collect();
+            return Err(Trouble::NoRoot { wanted, found });
+        }
+        std::thread::sleep(LOOK_EVERY);
     }
+}
+
+/// Whether the kernel of that root lies on a disk: the boot partition of its slot holds the command line as it is.
+fn has_kernel(partitions: &[Partition], disk: &str, image: &RootImage) -> bool {
+    let boot = disk::on_disk(partitions, disk, image.slot.boot_partition());
+    boot.is_some_and(|boot| holds(&boot.device, &image.to_string()))
+}
+
+fn holds(partition: &Path, text: &str) -> bool {
+    let mut content = Vec::new();
+    // A sector that cannot be read hides nothing of those before it, and the command line lies near the beginning.
+    let _ = File::open(partition).and_then(|partition| partition.take(MOST_OF_BOOT).read_to_end(&mut content));
+    content.windows(text.len()).any(|window| window == text.as_bytes())
 }
 
 /// Whether behind the file system there begins the hash tree with the image's root hash, which is the hash of its first
@@ -154,5 +170,15 @@ mod tests {
         assert!(has_hash_tree(file.path(), &image));
         assert!(!has_hash_tree(file.path(), &RootImage { blocks: 1, ..image }));
         assert!(!has_hash_tree(file.path(), &RootImage { hash: [7; 32], ..image }));
+    }
+
+    #[test]
+    fn a_kernels_command_line_is_found_in_its_partition() {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        let [a, b] = [Slot::A, Slot::B].map(|slot| RootImage { slot, blocks: 2, hash: [7; 32] }.to_string());
+        assert!(!holds(file.path(), &a));
+        file.as_file().write_all_at(format!("console=tty0 {a} quiet").as_bytes(), 3 << 20).expect("written");
+        assert!(holds(file.path(), &a));
+        assert!(!holds(file.path(), &b));
     }
 }
