@@ -6,6 +6,7 @@ use std::io::Read;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -40,6 +41,14 @@ fn bench() -> Workbench {
     image[510..512].copy_from_slice(&[0x55, 0xaa]);
     fs::write(bench.path("llmbasedos-test.img"), image).expect("written");
     bench
+}
+
+/// `image flash` at a terminal.
+fn at_a_terminal(bench: &Workbench, arguments: &str) -> Screen {
+    let mut script = Command::new("script");
+    script.current_dir(bench.path("")).env("TERM", "xterm").env_remove("NO_COLOR");
+    let program = format!("{} flash {arguments}", env!("CARGO_BIN_EXE_image"));
+    Screen::run(script, &program, Duration::from_secs(60))
 }
 
 /// A card of that many bytes that was used before.
@@ -259,7 +268,7 @@ fn interrupt(child: &Child) {
 fn a_person_is_asked_once_and_then_for_the_settings() {
     let bench = bench();
     let card = card(&bench, IMAGE);
-    let mut screen = Screen::start(&bench, "llmbasedos-test.img card");
+    let mut screen = at_a_terminal(&bench, "llmbasedos-test.img card");
     screen.expect("Everything on card (a file, 14 MB) will be erased. Type its name to go on, card:");
     screen.press("card\n");
     let between = screen.expect("identical");
@@ -291,7 +300,7 @@ fn a_person_is_asked_once_and_then_for_the_settings() {
     screen.expect("set-up code [it makes one and shows it on its screen]:");
     screen.press("\n");
     screen.expect("open http://attic.local in a minute.");
-    assert_eq!(screen.code(), Some(0));
+    assert_eq!(screen.exit_code(), Some(0));
     expect_image(&bench, &card);
     let network =
         "[network]\nsetup_passphrase = \"typed by hand\"\naddress = \"10.0.0.5/24\"\ngateway = \"10.0.0.1\"\n#";
@@ -302,7 +311,7 @@ fn a_person_is_asked_once_and_then_for_the_settings() {
 fn a_passphrase_is_asked_for_and_shown_nowhere() {
     let bench = bench();
     let card = card(&bench, IMAGE);
-    let mut screen = Screen::start(&bench, "llmbasedos-test.img card");
+    let mut screen = at_a_terminal(&bench, "llmbasedos-test.img card");
     for (question, answer) in [
         ("Type its name to go on, card:", "card"),
         ("Set it up now? [Y/n]", "y"),
@@ -331,7 +340,7 @@ fn a_passphrase_is_asked_for_and_shown_nowhere() {
     screen.expect("set-up code [it makes one and shows it on its screen]:");
     screen.press("attic-2026\n");
     screen.expect("open http://llmbasedos.local in a minute.");
-    assert_eq!(screen.code(), Some(0));
+    assert_eq!(screen.exit_code(), Some(0));
     let written = "\n[[network.wifi]]\nssid = \"At home\"\npassphrase = \"correct horse\"\ncountry = \"DE\"\n";
     assert!(settings(&card).ends_with(written), "{}", settings(&card));
     for table in [
@@ -371,11 +380,11 @@ fn another_name_or_none_or_ctrl_c_writes_nothing() {
         ("\u{4}", "no name was typed", 1),
         ("\u{3}", "stopped", 130),
     ] {
-        let mut screen = Screen::start(&bench, "llmbasedos-test.img card");
+        let mut screen = at_a_terminal(&bench, "llmbasedos-test.img card");
         screen.expect("Type its name to go on, card:");
         screen.press(keys);
         screen.expect(words);
-        assert_eq!(screen.code(), Some(code), "{keys:?}");
+        assert_eq!(screen.exit_code(), Some(code), "{keys:?}");
     }
     assert!(fs::read(card).expect("there").iter().all(|&byte| byte == 0xa5), "nothing was written");
 }
@@ -384,7 +393,7 @@ fn another_name_or_none_or_ctrl_c_writes_nothing() {
 fn ctrl_c_among_the_settings_leaves_a_card_that_is_whole() {
     let bench = bench();
     let card = card(&bench, IMAGE);
-    let mut screen = Screen::start(&bench, "llmbasedos-test.img card");
+    let mut screen = at_a_terminal(&bench, "llmbasedos-test.img card");
     screen.expect("Type its name to go on, card:");
     screen.press("card\n");
     screen.expect("Set it up now? [Y/n]");
@@ -392,7 +401,7 @@ fn ctrl_c_among_the_settings_leaves_a_card_that_is_whole() {
     screen.expect("hostname [llmbasedos]:");
     screen.press("\u{3}");
     screen.expect("stopped: card is written and verified, with the settings that the image has");
-    assert_eq!(screen.code(), Some(130));
+    assert_eq!(screen.exit_code(), Some(130));
     expect_image(&bench, &card);
     assert!(settings(&card).starts_with("# The settings of this machine."));
 }

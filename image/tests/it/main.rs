@@ -8,6 +8,7 @@ mod kill;
 mod model;
 mod packages;
 mod reload;
+#[path = "../../../arcs/luca/tests/it/screen.rs"]
 mod screen;
 mod site;
 mod system;

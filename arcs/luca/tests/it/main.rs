@@ -4,5 +4,6 @@ mod gateway;
 mod interactive;
 mod program;
 mod run;
+mod screen;
 mod secrets;
 mod shell;

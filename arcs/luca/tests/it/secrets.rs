@@ -13,7 +13,7 @@ use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg}
 use serde_json::{Value, json};
 
 use crate::gateway::Gateway;
-use crate::interactive::{PROMPT, Screen};
+use crate::interactive::{PROMPT, start};
 use crate::program::Program;
 
 const CANARY: &str = "sk-Canary-1";
@@ -167,7 +167,7 @@ fn a_value_is_never_an_argument_and_never_sent_over_the_network() {
 fn a_value_that_is_typed_is_not_shown_and_not_in_the_history() {
     let home = home();
     let machine = Machine::start(home.path());
-    let mut screen = Screen::start(home.path(), &machine.gateway.address);
+    let mut screen = start(home.path(), &machine.gateway.address);
     screen.expect(PROMPT);
     screen.press("secret set openai\r");
     screen.expect("value of openai (not shown): ");
