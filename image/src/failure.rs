@@ -99,6 +99,11 @@ pub(crate) enum Advice {
 }
 
 impl Advice {
+    /// For a program that failed and said this.
+    pub(crate) fn after(said: &str, otherwise: &str) -> Self {
+        if said.contains("No space left on device") { Self::FreeSpace } else { otherwise.into() }
+    }
+
     /// In words, with what the command that failed has for it.
     fn with(&self, Means { script, folders }: Means) -> String {
         match self {

@@ -130,7 +130,7 @@ impl Package {
         }
         let reason = log.lines().rev().find_map(|line| line.trim().strip_prefix("ERROR: "));
         let why = reason.or(log.lines().last()).unwrap_or("pip said nothing").trim();
-        let advice = if log.contains("No space left on device") { Advice::FreeSpace } else { NO_NETWORK.into() };
+        let advice = Advice::after(log, NO_NETWORK);
         Failure::new(format!("cannot fetch {} {} by pip", self.name, self.version), why, advice)
     }
 

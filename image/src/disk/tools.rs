@@ -42,8 +42,7 @@ impl Tools<'_> {
         command.args(arguments).env("SOURCE_DATE_EPOCH", &epoch).env("E2FSPROGS_FAKE_TIME", &epoch).env("TZ", "UTC");
         command.env("MTOOLS_SKIP_CHECK", "1").env("LC_ALL", "C");
         process::ask(&mut command, self.signals)?.map_err(|why| {
-            let is_full = why.contains("No space left on device");
-            let advice = if is_full { Advice::FreeSpace } else { "mend that and run this again".into() };
+            let advice = Advice::after(&why, "mend that and run this again");
             Failure::new(format!("{program} failed"), why, advice)
         })
     }
