@@ -161,7 +161,7 @@ impl Claim {
         if !self.record.is_given {
             return Ok(false);
         }
-        self.keep(Record { is_given: false, is_for_own: false, ..self.record.clone() })?;
+        self.keep(Record { is_given: false, ..self.record.clone() })?;
         Ok(true)
     }
 
