@@ -433,7 +433,6 @@ cage     reads /etc
 cage     reads /run/network
 cage     reads /run/systemd/resolve
 cage     reads /run/NetworkManager
-cage     sees its own processes in /proc
 cage     is in the network of the machine
 cage     is bounded to 256 MiB of memory, 64 processes and threads, 1 GiB on the disk, 2048 open files
 cage     runs as user 399131129, held by a user of its own, a file system of its own, sight of its own processes alone, host name, queues and cgroups of its own, no privileges, the list of system calls, Landlock for files and ports, Landlock for signals and abstract sockets, the memory limit, the limit on processes, the share of the CPU, the disk quota";
