@@ -1,12 +1,7 @@
 //! In a booted machine: every row, with what it sends written down, and a secret that is looked for everywhere.
 
 use std::fs::File;
-use std::io::{Read, Write};
-use std::net::TcpStream;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::thread::JoinHandle;
-use std::time::Duration;
+use std::io::Read;
 
 use super::capture::{Capture, is_expected};
 use super::judge::{Judge, Targets};
@@ -16,57 +11,6 @@ use crate::machine::{Machine, TOKEN};
 
 /// A secret of the tests: nothing else in the world looks like it.
 const CANARY: &str = "canary-7Qm2vX9sLr4TzKp8WbN3";
-
-/// Asks for the page again and again that the race is about, as a visitor does.
-pub(crate) struct Watch {
-    has_ended: Arc<AtomicBool>,
-    answers: Arc<AtomicUsize>,
-    watching: JoinHandle<Option<String>>,
-}
-
-impl Watch {
-    pub(crate) fn start(port: u16) -> Self {
-        let (has_ended, answers) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
-        let (ended, answered) = (Arc::clone(&has_ended), Arc::clone(&answers));
-        let watching = std::thread::spawn(move || {
-            while !ended.load(Ordering::Relaxed) {
-                match visit(port) {
-                    Some(answer) if is_outside(&answer) => return Some(answer),
-                    Some(_) => drop(answered.fetch_add(1, Ordering::Relaxed)),
-                    None => std::thread::sleep(Duration::from_millis(50)),
-                }
-            }
-            None
-        });
-        Self { has_ended, answers, watching }
-    }
-
-    /// Ends it: what it was answered was never from outside.
-    pub(crate) fn saw_nothing(self) {
-        self.has_ended.store(true, Ordering::Relaxed);
-        let seen = self.watching.join().expect("it watched");
-        assert_eq!(seen, None, "a page of outside was served");
-        let answers = self.answers.load(Ordering::Relaxed);
-        eprintln!("  a visitor was answered {answers} times meanwhile, never with what lies outside");
-        assert!(answers > 0, "nobody was answered");
-    }
-}
-
-fn visit(port: u16) -> Option<String> {
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
-    stream.set_read_timeout(Some(Duration::from_secs(20))).ok()?;
-    let request = "GET /race/index.html HTTP/1.1\r\nHost: 127.0.0.1:8001\r\nConnection: close\r\n\r\n";
-    stream.write_all(request.as_bytes()).ok()?;
-    let mut answer = Vec::new();
-    stream.read_to_end(&mut answer).ok().filter(|count| *count > 0)?;
-    Some(String::from_utf8_lossy(&answer).into_owned())
-}
-
-/// What stands in the files that the links lead to.
-fn is_outside(answer: &str) -> bool {
-    let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
-    answer.starts_with("HTTP/1.1 200") && body != "mine" && !body.contains("<html") && !body.is_empty()
-}
 
 #[test]
 #[ignore = "boots the image: scripts/test boot"]
@@ -94,14 +38,12 @@ fn hostile_in_a_machine() {
 
     assert_eq!(guest.call(&["keeper.attempts", "{}"]).expect("it has started")["names"][0], "trace");
     let call = |words: &[&str]| guest.call_for("510s", words);
-    let judge = Judge::new(&call, targets(&guest));
+    let judge = Judge::new(&call, targets(&guest, machine.sites));
     let cages = guest.call(&["system.cages"]).expect("answered");
     let mut red = 0;
     for profile in PROFILES {
-        let race = Watch::start(machine.sites);
         eprintln!("\n{profile}, in a machine:");
         red += judge.tries_all(profile);
-        race.saw_nothing();
     }
     assert_eq!(hand.does("connected"), "0", "nobody has reached a socket outside");
     no_process_knows_the_secret(&mut |line| hand.does(line));
@@ -119,7 +61,7 @@ fn hostile_in_a_machine() {
     assert_eq!(cages["missing"].as_array().map(Vec::len), Some(0), "every row: {cages}");
 }
 
-fn targets(guest: &Guest<'_>) -> Targets {
+fn targets(guest: &Guest<'_>, sites: u16) -> Targets {
     let services = guest.call(&["system.services"]).expect("answered");
     let pids = services.as_array().into_iter().flatten().filter_map(|service| service["pid"].as_u64());
     let pids: Vec<String> = pids.map(|pid| pid.to_string()).collect();
@@ -132,6 +74,7 @@ fn targets(guest: &Guest<'_>) -> Targets {
         metadata: "169.254.169.254:80".to_owned(),
         dns: "10.0.2.4:53".to_owned(),
         abstract_name: "hostile".to_owned(),
+        sites,
     }
 }
 

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::table::{DISK_MAX, ROWS, Row, Verdict};
+use super::table::{DISK_MAX, RACE, ROWS, Row, Verdict};
+use super::visitor::Visitor;
 
 /// What attempts are aimed at.
 pub(crate) struct Targets {
@@ -19,6 +20,8 @@ pub(crate) struct Targets {
     pub(crate) metadata: String,
     pub(crate) dns: String,
     pub(crate) abstract_name: String,
+    /// The port at which a visitor is served the published pages.
+    pub(crate) sites: u16,
 }
 
 impl Targets {
@@ -36,7 +39,7 @@ impl Targets {
             // A gigabyte once: emulated, it takes minutes.
             "flood the log" if profile == super::PROFILES[0] => "1000000000".to_owned(),
             "flood the log" => "50000000".to_owned(),
-            "race with links" => "/data/sites".to_owned(),
+            RACE => "/data/sites".to_owned(),
             _ if row.layer == "processes" => self.processes.clone(),
             _ => self.data.clone(),
         }
@@ -123,10 +126,12 @@ impl<'s> Judge<'s> {
         let at = self.targets.of(row, profile);
         let refused = self.refused(profile);
         let tool = if row.verdict == Verdict::NotAnswered { "answer" } else { "try" };
+        let visitor = (row.name == RACE).then(|| Visitor::start(self.targets.sites));
         let answer = (self.call)(&[&format!("{profile}.{tool}"), &json!({ "what": row.name, "at": at }).to_string()]);
+        let shown = visitor.and_then(Visitor::leaves);
         let is_by_list = self.refused(profile) > refused;
         let came = self.judged(profile, row, answer, is_by_list);
-        match self.effect() {
+        match shown.or_else(|| self.effect()) {
             Some(effect) => Came::Red(format!("{came:?}, but {effect}")),
             None => came,
         }

@@ -10,6 +10,7 @@ mod figures;
 mod guest;
 mod judge;
 mod table;
+mod visitor;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -3,6 +3,9 @@
 /// What its manifest allows it on the disk, in bytes.
 pub(crate) const DISK_MAX: u64 = 16 << 20;
 
+/// The attempt that a [`Visitor`](super::visitor::Visitor) looks at: who wins it shows at the other end.
+pub(crate) const RACE: &str = "race with links";
+
 /// A row of the table: an attempt of `arcs/hostile`.
 pub(crate) struct Row {
     /// Its name there.
@@ -91,7 +94,7 @@ pub(crate) const ROWS: [Row; 64] = [
     row("run what it has written", "files", "nothing is executed in its folder"),
     other("run from memory", "seccomp", "the list of system calls", Verdict::RefusedUnlessGranted),
     row("fill the disk", "disk", "the disk quota"),
-    other("race with links", "files", "who serves it keeps to its folder", Verdict::InVain),
+    other(RACE, "files", "who serves it keeps to its folder", Verdict::InVain),
     other("2 GiB of memory", "memory", "the memory limit", Verdict::RefusedOrEnded),
     other("fill /tmp", "memory", "the size of its /tmp", Verdict::RefusedOrEnded),
     other("execute what it has written", "seccomp", "the list of system calls", Verdict::RefusedUnlessGranted),
