@@ -41,9 +41,9 @@ pub(crate) fn of_arc_socket(arc: &Name) -> Identity {
 }
 
 /// A WebSocket connection from `peer` of this machine to `own`: the owner, as on the UNIX socket. Any user of the machine
-/// may connect over loopback, so the kernel is asked whose the other end is.
-pub(crate) fn of_loopback(peer: SocketAddr, own: SocketAddr) -> Identity {
-    match loopback::user_of(peer, own) {
+/// may connect over loopback, so the kernel is asked whose the other end is; it knows ours by its `cookie`.
+pub(crate) fn of_loopback(peer: SocketAddr, own: SocketAddr, cookie: u64) -> Identity {
+    match loopback::user_of(peer, own, cookie) {
         Ok(user) => of_user(user, rustix::process::geteuid().as_raw()),
         Err(error) => Err(unknown_user(&error)),
     }
@@ -164,6 +164,8 @@ impl Tokens {
 mod tests {
     use std::net::{TcpListener, TcpStream};
 
+    use rustix::net::sockopt::socket_cookie;
+
     use super::*;
 
     #[test]
@@ -172,10 +174,11 @@ mod tests {
             // A machine without IPv6 has nothing to tell apart.
             let Ok(listener) = TcpListener::bind(address) else { continue };
             let own = listener.local_addr().expect("an address");
-            let stream = TcpStream::connect(own).expect("connected");
-            let peer = stream.local_addr().expect("an address");
-            assert_eq!(of_loopback(peer, own).ok(), Some(Who::Owner));
-            assert_eq!(of_loopback(own, own).expect_err("no such connection").code, code::AUTH);
+            let _other_end = TcpStream::connect(own).expect("connected");
+            let (stream, peer) = listener.accept().expect("connected");
+            let cookie = socket_cookie(&stream).expect("told");
+            assert_eq!(of_loopback(peer, own, cookie).ok(), Some(Who::Owner));
+            assert_eq!(of_loopback(own, own, cookie).expect_err("no such connection").code, code::AUTH);
         }
     }
 

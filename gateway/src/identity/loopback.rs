@@ -1,4 +1,4 @@
-//! Whose a TCP connection over loopback is: sock_diag(7) looks up that one. The tables below `/proc/net` hold all of them,
+//! Whose a TCP connection over loopback is: sock_diag(7) looks that one up. The tables below `/proc/net` hold all of them,
 //! and while others open connections one reading takes seconds.
 
 use std::io;
@@ -11,19 +11,28 @@ use netlink_packet_sock_diag::inet::{ExtensionFlags, InetRequest, InetResponseHe
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, netlink, recv, send, socket_with};
 
-/// `INET_DIAG_NOCOOKIE` of the kernel's inet_diag.h, twice: of whatever generation.
-const ANY: [u8; 8] = [0xFF; 8];
+/// `INET_DIAG_NOCOOKIE` of the kernel's inet_diag.h: whatever its cookie is.
+const ANY: u64 = u64::MAX;
 /// Longer than an answer is, which has no more than a few attributes.
 const ANSWER: usize = 4096;
 
-/// The id of the user whose end of the connection to `remote` is the one at `local`.
+/// The id of the user at the other end of the connection that we have from `peer` at `own`. `cookie` is what the kernel tells
+/// ours by (`SO_COOKIE`).
 ///
 /// # Errors
-/// There is no such connection, it is closed, or this kernel has no `INET_DIAG`.
-pub(super) fn user_of(local: SocketAddr, remote: SocketAddr) -> io::Result<u32> {
+/// It is closed at either end, or this kernel has no `INET_DIAG`.
+pub(super) fn user_of(peer: SocketAddr, own: SocketAddr, cookie: u64) -> io::Result<u32> {
+    let other_end = look_up(peer, own, ANY)?;
+    // As long as ours is open there is no second connection between these ends: it was the other end of ours.
+    look_up(own, peer, cookie)?;
+    Ok(other_end.uid)
+}
+
+/// The end at `local` of the connection to `remote`.
+fn look_up(local: SocketAddr, remote: SocketAddr, cookie: u64) -> io::Result<InetResponseHeader> {
     let socket =
         socket_with(AddressFamily::NETLINK, SocketType::DGRAM, SocketFlags::CLOEXEC, Some(netlink::SOCK_DIAG))?;
-    send(&socket, &question(local, remote), SendFlags::empty())?;
+    send(&socket, &question(local, remote, cookie), SendFlags::empty())?;
     let mut answer = [0; ANSWER];
     // The kernel has answered by the time that it was asked.
     let (length, _) = recv(&socket, &mut answer[..], RecvFlags::DONTWAIT)?;
@@ -31,7 +40,7 @@ pub(super) fn user_of(local: SocketAddr, remote: SocketAddr) -> io::Result<u32> 
     let answer = NetlinkMessage::<SockDiagMessage>::deserialize(answer).map_err(io::Error::other)?;
     match answer.payload {
         NetlinkPayload::InnerMessage(SockDiagMessage::InetResponse(found)) if is_open(&found.header) => {
-            Ok(found.header.uid)
+            Ok(found.header)
         }
         NetlinkPayload::Error(error) if error.raw_code() != -Errno::NOENT.raw_os_error() => Err(error.to_io()),
         _ => Err(io::Error::new(io::ErrorKind::NotFound, "the kernel finds no such connection, or has no INET_DIAG")),
@@ -45,7 +54,7 @@ fn is_open(found: &InetResponseHeader) -> bool {
     found.state == TCP_ESTABLISHED && found.inode != 0
 }
 
-fn question(local: SocketAddr, remote: SocketAddr) -> Vec<u8> {
+fn question(local: SocketAddr, remote: SocketAddr, cookie: u64) -> Vec<u8> {
     let request = InetRequest {
         family: if local.is_ipv4() { AF_INET } else { AF_INET6 },
         protocol: IPPROTO_TCP,
@@ -58,7 +67,7 @@ fn question(local: SocketAddr, remote: SocketAddr) -> Vec<u8> {
             source_address: local.ip(),
             destination_address: remote.ip(),
             interface_id: 0,
-            cookie: ANY,
+            cookie: words_of(cookie),
         },
     };
     let mut header = NetlinkHeader::default();
@@ -70,11 +79,19 @@ fn question(local: SocketAddr, remote: SocketAddr) -> Vec<u8> {
     bytes
 }
 
+/// A cookie as the kernel writes it: two words in the byte order of the machine, the lower first.
+fn words_of(cookie: u64) -> [u8; 8] {
+    let halves = if cfg!(target_endian = "big") { cookie.rotate_left(32) } else { cookie };
+    halves.to_ne_bytes()
+}
+
 #[cfg(test)]
 mod tests {
     use std::net::{TcpListener, TcpStream};
     use std::os::unix::process::CommandExt;
     use std::process::Command;
+
+    use rustix::net::sockopt::socket_cookie;
 
     use super::*;
 
@@ -94,15 +111,16 @@ mod tests {
                 opened => opened.expect("connected"),
             };
             let remote = listener.local_addr().expect("an address");
-            let (accepted, local) = listener.accept().expect("connected");
-            assert_eq!(user_of(local, remote).ok(), Some(own), "{way}");
-            assert!(user_of(remote, remote).is_err(), "who listens is at the end of no connection");
-            let mut other = local;
-            other.set_port(if local.port() == 1 { 2 } else { 1 });
-            assert!(user_of(other, remote).is_err());
+            let (accepted, peer) = listener.accept().expect("connected");
+            let cookie = socket_cookie(&accepted).expect("told");
+            assert_eq!(user_of(peer, remote, cookie).ok(), Some(own), "{way}");
+            assert!(user_of(peer, remote, cookie + 1).is_err(), "another one of ours between the same ends");
+            assert!(user_of(remote, remote, cookie).is_err(), "who listens is at the end of no connection");
+            let mut other = peer;
+            other.set_port(if peer.port() == 1 { 2 } else { 1 });
+            assert!(user_of(other, remote, cookie).is_err());
             drop(stream);
-            assert!(user_of(local, remote).is_err(), "it is closed: nobody's");
-            drop(accepted);
+            assert!(user_of(peer, remote, cookie).is_err(), "it is closed: nobody's");
         }
         // Not a test of its own: what is forked has for a moment the connections of other threads open as well.
         what_another_user_opened_is_that_users();
@@ -118,8 +136,9 @@ mod tests {
         let remote = listener.local_addr().expect("an address");
         let opens = format!("exec 3<>/dev/tcp/127.0.0.1/{}; read -r -u 3", remote.port());
         let mut other = Command::new("bash").args(["-c", &opens]).uid(NOBODY).spawn().expect("bash runs");
-        let (accepted, local) = listener.accept().expect("connected");
-        assert_eq!(user_of(local, remote).ok(), Some(NOBODY));
+        let (accepted, peer) = listener.accept().expect("connected");
+        let cookie = socket_cookie(&accepted).expect("told");
+        assert_eq!(user_of(peer, remote, cookie).ok(), Some(NOBODY));
         drop(accepted);
         other.wait().expect("it ends");
     }

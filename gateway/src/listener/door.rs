@@ -86,7 +86,7 @@ impl Door {
             let shown = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
             return self.tokens.of_bearer(shown);
         }
-        identity::of_loopback(ends.peer, self.address)
+        identity::of_loopback(ends.peer, ends.own, ends.cookie)
     }
 
     /// Whether a request comes from where it may come from.

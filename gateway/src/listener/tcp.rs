@@ -4,6 +4,7 @@
 //! is a task of its own, there is a bound on how many there are and on how many of them are one peer's, and a connection that
 //! is no WebSocket ends by itself.
 
+use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use rustix::net::sockopt::socket_cookie;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
@@ -48,6 +50,14 @@ pub(crate) struct Ends {
     pub(crate) peer: SocketAddr,
     /// Our own.
     pub(crate) own: SocketAddr,
+    /// What the kernel tells it by from every other, one between the same ends as well.
+    pub(crate) cookie: u64,
+}
+
+impl Ends {
+    fn of(stream: &TcpStream, peer: SocketAddr) -> io::Result<Self> {
+        Ok(Self { peer, own: stream.local_addr()?, cookie: socket_cookie(stream)? })
+    }
 }
 
 /// Serves what comes in until the gateway stops, through TLS where there is an acceptor.
@@ -93,8 +103,8 @@ async fn serve_one(
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "small messages may be held back");
     }
-    let ends = match stream.local_addr() {
-        Ok(own) => Ends { peer, own },
+    let ends = match Ends::of(&stream, peer) {
+        Ok(ends) => ends,
         Err(error) => return tracing::debug!(%error, "a connection is gone before it begins"),
     };
     let Some(acceptor) = acceptor else { return serve_requests(routes, stream, ends, stop).await };
