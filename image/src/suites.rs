@@ -38,14 +38,14 @@ const E2E: &[Stage] = &[
 ];
 
 /// The tests that boot the image are marked `#[ignore]` as well, in a test target of their own. Two at a time, for a machine
-/// is emulated on one core; those that measure have the computer for themselves.
+/// is emulated on one core: what a test said is shown where it fails. Those that measure have the computer for themselves.
 const BOOT: &[Stage] = &[
     ("image", "cargo image build"),
     ("aarch64", "cargo image build --arch aarch64"),
     ("radios", "cargo image build --with-radios"),
     (
         "boot",
-        "cargo test --offline --package image --test boot -- --ignored --show-output --test-threads=2 --skip=real_model \
+        "cargo test --offline --package image --test boot -- --ignored --test-threads=2 --skip=real_model \
          --skip=figures",
     ),
     ("figures", "cargo test --offline --package image --test boot -- --ignored --nocapture --test-threads=1 figures"),
