@@ -152,13 +152,18 @@ impl Connection {
             return None;
         }
         if has_room {
+            if !self.write(&mut state, &line) {
+                // The other end is gone, which was not read yet: the Arc has heard nothing of it.
+                state.draining = true;
+                self.wake.notify_one();
+                return None;
+            }
             state.used = Instant::now();
             state.pending.insert(id, Pending { answer: sender, progress: progress.take(), deadline });
             if state.alarm.is_none_or(|alarm| deadline < alarm) {
                 state.alarm = Some(deadline);
                 self.wake.notify_one();
             }
-            self.write(&mut state, &line);
         } else {
             // Its time was up before the Arc could hear of it.
             let _ = sender.send(None);
@@ -198,13 +203,20 @@ impl Connection {
         }
     }
 
-    /// Writes `line` at once as far as the socket takes it, in order with what waits. An error shows when reading.
-    fn write(&self, state: &mut State, line: &[u8]) {
-        let written = if state.backlog.is_empty() { self.stream.try_write(line).unwrap_or(0) } else { 0 };
+    /// Writes `line` at once as far as the socket takes it, in order with what waits; `false`: it took nothing and never
+    /// will. What goes wrong later shows when reading.
+    fn write(&self, state: &mut State, line: &[u8]) -> bool {
+        let written = match state.backlog.is_empty().then(|| self.stream.try_write(line)) {
+            None => 0,
+            Some(Ok(written)) => written,
+            Some(Err(error)) if error.kind() == io::ErrorKind::WouldBlock => 0,
+            Some(Err(_)) => return false,
+        };
         if let Some(rest) = line.get(written..).filter(|rest| !rest.is_empty()) {
             state.backlog.extend_from_slice(rest);
             self.wake.notify_one();
         }
+        true
     }
 
     async fn serve(self: Arc<Self>, read: OwnedReadHalf) {
@@ -416,5 +428,29 @@ impl Drop for InFlight {
             // It may have been the last that a connection about to end was waiting for.
             connection.wake.notify_one();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_an_arc_that_is_gone_cannot_have_heard_is_for_the_next_connection() {
+        let (own, other) = UnixStream::pair().expect("a pair");
+        let connection = Connection::start("kv".parse().expect("a name"), own, Peer::Ours, || ());
+        let request = async || {
+            let line = |id, _| format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"method\":\"ping\"}}\n").into_bytes();
+            connection.request(&mut None, Duration::from_secs(10), line).await
+        };
+        let first = request().await.expect("it is open");
+        other.readable().await.expect("the first has arrived");
+        drop(other);
+        // Nothing has read yet that it is gone.
+        assert!(connection.is_open());
+        assert!(request().await.is_none(), "the second cannot arrive");
+        assert!(!connection.is_open());
+        let answer = first.answer().await.expect("in time").expect_err("nobody answers");
+        assert!(answer.message.contains("while it was working on this call"), "{}", answer.message);
     }
 }

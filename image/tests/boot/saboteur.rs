@@ -179,9 +179,11 @@ fn zombies() -> usize {
     processes().filter(is_zombie).count()
 }
 
+/// Whether it has ended: of its threads, the first is seen as a zombie while others still have its sockets.
 fn is_zombie(pid: &i32) -> bool {
     let stat = fs::read_to_string(format!("{PROC}/{pid}/stat")).unwrap_or_default();
-    stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('Z'))
+    let threads = fs::read_dir(format!("{PROC}/{pid}/task")).map_or(0, Iterator::count);
+    threads <= 1 && stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('Z'))
 }
 
 fn fill(path: &str) -> u64 {
