@@ -3,6 +3,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 
 use netlink_packet_core::{NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload};
 use netlink_packet_sock_diag::SockDiagMessage;
@@ -22,20 +23,20 @@ const ANSWER: usize = 4096;
 /// # Errors
 /// It is closed at either end, or this kernel has no `INET_DIAG`.
 pub(super) fn user_of(peer: SocketAddr, own: SocketAddr, cookie: u64) -> io::Result<u32> {
-    let other_end = look_up(peer, own, ANY)?;
+    let kernel =
+        socket_with(AddressFamily::NETLINK, SocketType::DGRAM, SocketFlags::CLOEXEC, Some(netlink::SOCK_DIAG))?;
+    let other_end = look_up(&kernel, peer, own, ANY)?;
     // As long as ours is open there is no second connection between these ends: it was the other end of ours.
-    look_up(own, peer, cookie)?;
+    look_up(&kernel, own, peer, cookie)?;
     Ok(other_end.uid)
 }
 
 /// The end at `local` of the connection to `remote`.
-fn look_up(local: SocketAddr, remote: SocketAddr, cookie: u64) -> io::Result<InetResponseHeader> {
-    let socket =
-        socket_with(AddressFamily::NETLINK, SocketType::DGRAM, SocketFlags::CLOEXEC, Some(netlink::SOCK_DIAG))?;
-    send(&socket, &question(local, remote, cookie), SendFlags::empty())?;
+fn look_up(kernel: &OwnedFd, local: SocketAddr, remote: SocketAddr, cookie: u64) -> io::Result<InetResponseHeader> {
+    send(kernel, &question(local, remote, cookie), SendFlags::empty())?;
     let mut answer = [0; ANSWER];
     // The kernel has answered by the time that it was asked.
-    let (length, _) = recv(&socket, &mut answer[..], RecvFlags::DONTWAIT)?;
+    let (length, _) = recv(kernel, &mut answer[..], RecvFlags::DONTWAIT)?;
     let answer = answer.get(..length).unwrap_or_default();
     let answer = NetlinkMessage::<SockDiagMessage>::deserialize(answer).map_err(io::Error::other)?;
     match answer.payload {
